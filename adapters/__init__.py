@@ -1,0 +1,1 @@
+"""Examples to adapters: data, training, export, gate, registry. Imports nothing from the other packages."""

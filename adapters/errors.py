@@ -1,0 +1,5 @@
+"""What can go wrong with adapters, as exceptions whose messages are shown to people."""
+
+
+class AdapterError(Exception):
+    """An adapter is missing, damaged, hostile, or made for other weights."""

@@ -1,0 +1,119 @@
+"""The one place where things are wired: settings in, a running assistant out. Reads like a parts list."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from knowledge.embedding import make_embedder
+from knowledge.store import KnowledgeStore
+
+from assistant import prompts
+from assistant.confidence import Calibration, find_calibration
+from assistant.finding import EvidenceFinder
+from assistant.levels import LEVELS
+from assistant.levels.judging import Bench
+from assistant.models import make_model
+from assistant.pipeline import Assistant
+from assistant.settings import Settings
+from assistant.traces import TraceStore
+from assistant.types import ChatModel
+from knowledge.database import open_engine
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+LIVE_ADAPTER = "live"
+EVIDENCE_TOKENS = {"embedded": 220}
+"""Token budget for sentences in a prompt where a small model on a CPU reads it; others get EVIDENCE_TOKENS_SERVED."""
+EVIDENCE_TOKENS_SERVED = 1200
+
+
+@dataclass(frozen=True, slots=True)
+class Rungs:
+    """Everything that runs on one RUNGS_HOME."""
+
+    settings: Settings
+    engine: Engine
+    store: KnowledgeStore
+    traces: TraceStore
+    model: ChatModel
+    calibration: Calibration
+    assistant: Assistant
+
+    def close(self) -> None:
+        """Give back the engine, the index and the database. Idempotent."""
+        self.model.close()
+        self.store.close()
+        self.engine.dispose()
+
+
+def build(settings: Settings) -> Rungs:
+    """Wire everything. Quick on a prepared home; the embedded model's weights are prepared here if they are not yet.
+
+    Raises:
+        AssistantError, KnowledgeError, AdapterError: with what to do about it.
+    """
+    engine = open_engine(settings.database_url)
+    embedder = make_embedder(settings.embedder, settings.home / "models")
+    store = KnowledgeStore(engine, settings.home / "chroma", embedder)
+    traces = TraceStore(engine)
+    adapters = {LIVE_ADAPTER: settings.adapter} if settings.adapter else {}
+    model = make_model(settings, adapters)
+    calibration = find_calibration(settings.home, model.fingerprint)
+    return wire(settings, engine, store, traces, model, calibration)
+
+
+def wire(
+    settings: Settings,
+    engine: Engine,
+    store: KnowledgeStore,
+    traces: TraceStore,
+    model: ChatModel,
+    calibration: Calibration,
+) -> Rungs:
+    """Put parts together that are already open; also how a new calibration takes effect without a restart."""
+    adapter = model.adapters[0] if model.adapters and settings.adapter else None
+    rag_answers_by = settings.rag_answers_by
+    if rag_answers_by == "auto":
+        rag_answers_by = calibration.rag_answers_by
+    fixed = versions_of(model, store, adapter, settings.adapter, calibration, rag_answers_by)
+    bench = Bench(
+        model=model,
+        calibration=calibration,
+        versions=fixed,
+        answer_tokens=settings.answer_tokens,
+        evidence_tokens=settings.evidence_tokens or EVIDENCE_TOKENS.get(settings.model, EVIDENCE_TOKENS_SERVED),
+        rag_answers_by=rag_answers_by,
+        adapter=adapter,
+    )
+    assistant = Assistant(
+        levels=[make(bench) for make in LEVELS],
+        find=EvidenceFinder(store, settings.passages, calibration.needs_no_document),
+        traces=traces,
+        versions=lambda: {**fixed, "index": store.index_version},
+        characters_max=settings.question_characters,
+    )
+    return Rungs(settings, engine, store, traces, model, calibration, assistant)
+
+
+def versions_of(
+    model: ChatModel,
+    store: KnowledgeStore,
+    adapter: str | None,
+    folder: Path | None,
+    calibration: Calibration,
+    rag_answers_by: str,
+) -> Mapping[str, str]:
+    """What answers, by version: what a trace records and what a calibration belongs to."""
+    return {
+        "model": model.fingerprint,
+        "model_name": model.name,
+        "adapter": str(folder) if adapter and folder else "none",
+        "prompts": prompts.fingerprint(),
+        "embedder": store.embedder.fingerprint,
+        "rag_answers_by": rag_answers_by,
+        "calibration": calibration.version,
+    }

@@ -1,0 +1,44 @@
+"""Evidence for a question: understood in its conversation, searched, cut to the sentences that matter, measured.
+
+Found once and reused by every level. A damaged index degrades the evidence and says so; it never stops an answer.
+Made by `build.py`, called by the pipeline.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from knowledge.store import KnowledgeStore
+
+from assistant import conversation, signals
+from assistant.confidence import NeedsNoDocument
+from assistant.types import Evidence, Question
+from knowledge.errors import KnowledgeError
+from knowledge.evidence import pick_sentences
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceFinder:
+    """Finds evidence in one knowledge store."""
+
+    store: KnowledgeStore
+    passages: int
+    needs_no_document: NeedsNoDocument | None
+
+    def __call__(self, question: Question) -> Evidence:
+        """Search and measure. Never raises a KnowledgeError: what failed is in `degraded`."""
+        queries = conversation.wordings(question)
+        try:
+            hits = self.store.retrieve(queries, self.passages)
+            sentences = pick_sentences(queries, hits, self.store.embedder)
+        except KnowledgeError as error:
+            log.warning("retrieval failed: %s", error)
+            return Evidence(queries, degraded=str(error))
+        measured = signals.from_evidence(queries, hits, sentences)
+        if self.needs_no_document and self.needs_no_document.embedder == self.store.embedder.fingerprint:
+            vector = self.store.embedder.embed([question.text])[0]
+            measured["no_document"] = self.needs_no_document.logit(vector)
+        return Evidence(queries, hits, sentences, signals.finite(measured), self.store.degraded)

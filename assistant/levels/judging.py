@@ -1,0 +1,161 @@
+"""What every level shares: its parts, how a draft is judged, and how a model writes one while it is being judged.
+
+Decides whether one draft is accepted; which level comes next is the pipeline's affair. Used by the files beside it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+
+from assistant.confidence import Calibration
+from assistant.signals import finite
+from assistant.types import Attempt, ChatModel, Citation, Completed, Draft, Level, Message, Token, Words
+from knowledge.types import Sentence
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """The parts that levels are made from; put together in `build.py`."""
+
+    model: ChatModel
+    calibration: Calibration
+    versions: Mapping[str, str]
+    answer_tokens: int
+    evidence_tokens: int
+    rag_answers_by: str
+    """quoting or generating"""
+    adapter: str | None
+    """Name of the adapter that level lora serves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A judged draft."""
+
+    accepted: bool
+    confidence: float | None
+    threshold: float | None
+    signals: Mapping[str, float]
+
+
+Judge = Callable[[Sequence[Token]], Verdict]
+
+
+def judge(bench: Bench, level: Level, signals: Mapping[str, float], *, forced: bool) -> Verdict:
+    """Signals to a verdict. A forced level is accepted whatever its confidence, which is reported all the same."""
+    signals = finite(signals)
+    fitted = bench.calibration.of(level, bench.versions)
+    if fitted is None:
+        return Verdict(forced, None, None, signals)
+    confidence = fitted.confidence(signals)
+    passes = fitted.threshold is not None and confidence >= fitted.threshold
+    return Verdict(forced or passes, confidence, fitted.threshold, signals)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a model wrote, and what was thought of it."""
+
+    tokens: tuple[Token, ...]
+    completed: Completed | None
+    """None where the writing was broken off as soon as its verdict was clear."""
+    verdict: Verdict
+
+    @property
+    def text(self) -> str:
+        """The draft's text."""
+        return "".join(token.text for token in self.tokens).strip()
+
+
+def write(
+    bench: Bench,
+    messages: Sequence[Message],
+    judged: Judge,
+    *,
+    conversation: str,
+    cancel: threading.Event,
+    adapter: str | None = None,
+    probe: int | None = None,
+) -> Generator[Words, None, Written]:
+    """Let the model write; judge after `probe` tokens, or the whole draft where `probe` is None.
+
+    Yields:
+        Words of the draft, from the moment it is accepted on; none of a draft that is not.
+    """
+    tokens: list[Token] = []
+    verdict: Verdict | None = judged(()) if probe == 0 else None
+    completed: Completed | None = None
+    stream = bench.model.stream(
+        messages, max_tokens=bench.answer_tokens, adapter=adapter, conversation=conversation, cancel=cancel
+    )
+    try:
+        for item in stream:
+            if isinstance(item, Completed):
+                completed = item
+                break
+            tokens.append(item)
+            if verdict is not None:
+                yield Words(item.text if len(tokens) > 1 else item.text.lstrip())
+            elif len(tokens) == probe:
+                verdict = judged(tokens)
+                if not verdict.accepted:
+                    break
+                yield Words("".join(token.text for token in tokens).lstrip())
+    finally:
+        close = getattr(stream, "close", None)
+        if close is not None:
+            close()
+    if verdict is None:
+        verdict = judged(tokens)
+        if verdict.accepted and not cancel.is_set():
+            yield Words("".join(token.text for token in tokens).strip())
+    return Written(tuple(tokens), completed, verdict)
+
+
+def attempt_of(
+    bench: Bench,
+    level: Level,
+    written: Written,
+    messages: Sequence[Message],
+    citations: Sequence[Citation] = (),
+) -> Attempt:
+    """The attempt that a piece of writing makes."""
+    completed = written.completed
+    tokens_in = completed.tokens_in if completed else sum(bench.model.count_tokens(m.content) for m in messages)
+    draft = Draft(
+        text=written.text,
+        citations=tuple(citations),
+        tokens=written.tokens,
+        tokens_in=tokens_in,
+        tokens_out=completed.tokens_out if completed else len(written.tokens),
+        finish=completed.finish if completed else "broken off",
+    )
+    verdict = written.verdict
+    return Attempt(
+        level,
+        accepted=verdict.accepted and bool(draft.text),
+        draft=draft,
+        signals=verdict.signals,
+        confidence=verdict.confidence,
+        threshold=verdict.threshold,
+    )
+
+
+def cite(sentence: Sentence) -> Citation:
+    """A sentence as a citation."""
+    passage = sentence.passage
+    return Citation(
+        document=passage.document,
+        title=passage.title,
+        heading=passage.heading,
+        uri=passage.uri,
+        quote=sentence.text,
+        score=round(sentence.similarity, 4),
+        passage_id=passage.id,
+        passage=passage.text,
+        start=sentence.start,
+        page=passage.page,
+        source=passage.source,
+    )

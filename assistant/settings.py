@@ -1,0 +1,93 @@
+"""The one frozen `Settings`: flags, then environment (`RUNGS_…`), then `rungs.toml`, then defaults.
+
+Nothing else in Rungs reads the environment. All mistakes are reported together. Called by `ui/cli.py` and tests.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from assistant.errors import BadSettings
+
+SETTINGS_FILE = Path("rungs.toml")
+
+
+class Settings(BaseSettings):
+    """Every dial of Rungs. Each can stand in `rungs.toml` (`model = "served"`) or the environment (`RUNGS_MODEL`)."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="RUNGS_", frozen=True, extra="forbid", toml_file=SETTINGS_FILE, protected_namespaces=()
+    )
+
+    home: Path = Field(Path(".rungs"), description="the one folder that everything lives under")
+    host: str = Field("127.0.0.1", description="address to serve on; only loopback while there are no accounts")
+    port: int = Field(7860, ge=0, le=65535, description="port to serve on; 0 takes a free one")
+    database: str = Field("", description="SQLAlchemy URL; empty is SQLite under home")
+    demo: bool = Field(True, description="load the handbook as knowledge on the first start")
+
+    model: Literal["embedded", "served", "local", "scripted"] = Field(
+        "embedded", description="who runs the language model"
+    )
+    model_name: str = Field("", description="served: the model's name there; local: hub name or folder")
+    model_url: str = Field("", description="served: base URL of an OpenAI-compatible server, ending in /v1")
+    model_key: str = Field("", description="served: API key", repr=False)
+    model_file: Path | None = Field(None, description="embedded: a GGUF file instead of the bundled weights")
+    context_tokens: int = Field(4096, ge=512, description="context window per conversation, tokens")
+    threads: int = Field(0, ge=0, description="embedded: CPU threads; 0 takes what the machine has")
+    slots: int = Field(2, ge=1, le=64, description="embedded: conversations answered side by side")
+    connect_seconds: float = Field(5.0, gt=0, description="served: deadline to connect")
+    first_byte_seconds: float = Field(60.0, gt=0, description="served: deadline for the first token")
+    total_seconds: float = Field(180.0, gt=0, description="served: deadline for the whole answer")
+    adapter: Path | None = Field(None, description="folder of a PEFT adapter that level lora serves")
+
+    embedder: str = Field("minilm", description="minilm, a sentence-transformers folder, or hash (tests)")
+    passages: int = Field(8, ge=1, le=50, description="passages found per question")
+    evidence_tokens: int = Field(0, ge=0, description="token budget for sentences in a prompt; 0: by model")
+    rag_answers_by: Literal["auto", "quoting", "generating"] = Field(
+        "auto",
+        description="level rag quotes the evidence or lets the model write; auto: as evaluated for the model",
+    )
+    answer_tokens: int = Field(256, ge=16, description="at most this many generated tokens per draft")
+    question_characters: int = Field(8000, ge=100, description="longer questions are refused")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags first, then environment, then the file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @property
+    def database_url(self) -> str:
+        """The SQLAlchemy URL in force."""
+        return self.database or f"sqlite:///{self.home.resolve() / 'rungs.db'}"
+
+
+def read_settings(**flags: Any) -> Settings:
+    """Read the settings once; flags that are None count as not given.
+
+    Raises:
+        BadSettings: with one line for every mistake.
+    """
+    try:
+        return Settings(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        raise BadSettings("settings: " + "; ".join(lines)) from error
+    except tomllib.TOMLDecodeError as error:
+        raise BadSettings(f"{SETTINGS_FILE} is not valid TOML: {error}. Mend that line.") from error

@@ -1,0 +1,300 @@
+"""The catalogue: documents, passages and their vectors in SQL. It is the truth; the index and the keywords follow it.
+
+Functions over an open connection, so that the caller decides what is one transaction. Keywords are kept in the same
+one. Chroma is not known here: a change only leaves the passage ids in the backlog. Called by `store.py`,
+`rebuild.py` and `retrieval.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import numpy as np
+from sqlalchemy import Connection, Row, Select, delete, func, insert, select
+from sqlalchemy.sql.elements import KeyedColumnElement
+
+from knowledge import keywords
+from knowledge.tables import documents, index_backlog, knowledge_meta, passage_vectors, passages
+from knowledge.types import Passage, SourceSummary, Vectors
+
+T = TypeVar("T")
+
+AT_ONCE = 500
+"""Values per IN (...), well below every database's limit."""
+_PASSAGE = select(
+    passages.c.number,
+    passages.c.id,
+    documents.c.source,
+    documents.c.path,
+    documents.c.title,
+    passages.c.heading,
+    passages.c.text,
+    passages.c.position,
+    passages.c.page,
+    documents.c.uri,
+).join(documents, passages.c.document == documents.c.number)
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentSummary:
+    """One document, as a page lists it."""
+
+    source: str
+    path: str
+    title: str
+    uri: str
+    passages: int
+    updated_at: str
+    """ISO 8601, UTC."""
+
+
+def clean(text: str) -> str:
+    """Text that every database and tokenizer takes: NUL becomes a space, a lone surrogate U+FFFD."""
+    return text.replace("\0", " ").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def blob(vector: Vectors) -> bytes:
+    """A vector as it is stored: little-endian float32."""
+    return np.ascontiguousarray(vector, dtype="<f4").tobytes()
+
+
+def matrix(blobs: Sequence[bytes], dimension: int) -> Vectors:
+    """Stored vectors as rows, shape (n, dimension)."""
+    return np.frombuffer(b"".join(blobs), dtype="<f4").reshape(len(blobs), dimension).astype(np.float32, copy=False)
+
+
+def meta(connection: Connection) -> dict[str, str]:
+    """All of the small facts about the whole catalogue: `embedder`, `index`, `generation`."""
+    return {name: value for name, value in connection.execute(select(knowledge_meta))}
+
+
+def set_meta(connection: Connection, **values: str) -> None:
+    """Remember facts about the whole catalogue."""
+    connection.execute(delete(knowledge_meta).where(knowledge_meta.c.name.in_(values)))
+    connection.execute(insert(knowledge_meta), [{"name": name, "value": value} for name, value in values.items()])
+
+
+def known(connection: Connection, source: str) -> dict[str, str]:
+    """Document path to fingerprint, for one source."""
+    rows = connection.execute(select(documents.c.path, documents.c.fingerprint).where(documents.c.source == source))
+    return {path: fingerprint for path, fingerprint in rows}
+
+
+def put(
+    connection: Connection, document: Mapping[str, str], parts: Sequence[Passage], vectors: Vectors, embedder: str
+) -> set[str]:
+    """Add a document or replace it whole; returns the passage ids that the index has to look at.
+
+    Args:
+        document: `source`, `path`, `fingerprint`, `title` and `uri`.
+        parts: its passages, in order.
+        vectors: one row for each of them.
+        embedder: fingerprint of what made the vectors.
+    """
+    _, touched = remove(connection, document["source"], [document["path"]])
+    row = {**document, "updated_at": datetime.now(UTC).isoformat(timespec="seconds")}
+    number = connection.execute(insert(documents).values(row)).inserted_primary_key[0]  # type: ignore[index]
+    if parts:
+        rows = [
+            {
+                "id": part.id,
+                "document": number,
+                "position": part.position,
+                "heading": clean(part.heading),
+                "text": clean(part.text),
+                "page": part.page,
+            }
+            for part in parts
+        ]
+        connection.execute(insert(passages), rows)
+        added = connection.execute(
+            select(passages.c.id, passages.c.number).where(passages.c.document == number)
+        )
+        numbers = {passage_id: n for passage_id, n in added}
+        stored = zip(parts, vectors, strict=True)
+        connection.execute(
+            insert(passage_vectors),
+            [{"passage": numbers[part.id], "embedder": embedder, "vector": blob(row)} for part, row in stored],
+        )
+        title = document["title"]
+        keywords.add(connection, ((numbers[r["id"]], f"{title} {r['heading']}", r["text"]) for r in rows))
+    touched |= {part.id for part in parts}
+    return touched
+
+
+def remove(connection: Connection, source: str, paths: Sequence[str] | None = None) -> tuple[int, set[str]]:
+    """Remove documents with their passages and keywords; the whole source where no paths are given.
+
+    Returns:
+        How many documents went, and the passage ids that the index has to look at.
+    """
+    chosen = select(documents.c.number).where(documents.c.source == source)
+    if paths is None:
+        numbers = list(connection.scalars(chosen))
+    else:
+        numbers = [n for some in batches(paths) for n in connection.scalars(chosen.where(documents.c.path.in_(some)))]
+    touched: set[str] = set()
+    for some in batches(numbers):
+        rows = connection.execute(
+            select(passages.c.number, passages.c.id).where(passages.c.document.in_(some))
+        ).all()
+        keywords.remove(connection, [row.number for row in rows])
+        touched |= {row.id for row in rows}
+        connection.execute(delete(documents).where(documents.c.number.in_(some)))
+    return len(numbers), touched
+
+
+def changed(connection: Connection, touched: Iterable[str]) -> None:
+    """Note, in the transaction that changed them, which passages the index has not seen yet."""
+    generation = int(meta(connection).get("generation", "0")) + 1
+    set_meta(connection, generation=str(generation))
+    for some in batches(sorted(touched)):
+        connection.execute(delete(index_backlog).where(index_backlog.c.passage_id.in_(some)))
+        connection.execute(insert(index_backlog), [{"passage_id": passage_id} for passage_id in some])
+
+
+def backlog(connection: Connection) -> set[str]:
+    """Passage ids that changed since the index was last brought up to date."""
+    return set(connection.scalars(select(index_backlog.c.passage_id)))
+
+
+def clear_backlog(connection: Connection) -> None:
+    """Note that the index has seen every change."""
+    connection.execute(delete(index_backlog))
+
+
+def count(connection: Connection) -> int:
+    """How many passages there are."""
+    return connection.scalar(select(func.count()).select_from(passages)) or 0
+
+
+def sources(connection: Connection) -> tuple[SourceSummary, ...]:
+    """Every source, by name."""
+    each = select(
+        documents.c.source,
+        func.count(func.distinct(documents.c.number)),
+        func.count(passages.c.number),
+        func.max(documents.c.updated_at),
+    ).outerjoin(passages, passages.c.document == documents.c.number)
+    rows = connection.execute(each.group_by(documents.c.source).order_by(documents.c.source))
+    return tuple(SourceSummary(*row) for row in rows)
+
+
+def list_documents(connection: Connection, source: str | None = None) -> tuple[DocumentSummary, ...]:
+    """Every document, of one source or of all, by source and path."""
+    d = documents.c
+    query = select(d.source, d.path, d.title, d.uri, func.count(passages.c.number), d.updated_at)
+    query = query.outerjoin(passages, passages.c.document == d.number).group_by(d.number)
+    if source is not None:
+        query = query.where(d.source == source)
+    return tuple(DocumentSummary(*row) for row in connection.execute(query.order_by(d.source, d.path)))
+
+
+def headings(connection: Connection) -> tuple[tuple[str, str, str], ...]:
+    """Distinct (document, title, heading path), in reading order."""
+    rows = connection.execute(
+        select(documents.c.path, documents.c.title, passages.c.heading)
+        .join(passages, passages.c.document == documents.c.number)
+        .order_by(documents.c.source, documents.c.path, passages.c.position)
+    )
+    return tuple(dict.fromkeys((path, title, heading) for path, title, heading in rows))
+
+
+def passage_by_id(connection: Connection, passage_id: str) -> Passage | None:
+    """One passage, or None where it is no longer (or never was) known."""
+    row = connection.execute(_PASSAGE.where(passages.c.id == passage_id)).first()
+    return None if row is None else _passage(row)
+
+
+def passages_by_number(connection: Connection, numbers: Sequence[int]) -> dict[int, Passage]:
+    """Passages by number; those that are gone are missing."""
+    return {row.number: _passage(row) for row in _chosen(connection, _PASSAGE, passages.c.number, numbers)}
+
+
+def numbers_of(connection: Connection, ids: Sequence[str]) -> dict[str, int]:
+    """Passage id to number; ids that are gone are missing."""
+    query = select(passages.c.id, passages.c.number)
+    return {row.id: row.number for row in _chosen(connection, query, passages.c.id, ids)}
+
+
+def vectors_of(connection: Connection, numbers: Sequence[int], embedder: str) -> dict[int, bytes]:
+    """Stored vectors by passage number."""
+    v = passage_vectors.c
+    query = select(v.passage, v.vector).where(v.embedder == embedder)
+    return {row.passage: row.vector for row in _chosen(connection, query, v.passage, numbers)}
+
+
+def unembedded(connection: Connection, embedder: str, limit: int) -> list[tuple[int, Passage]]:
+    """Some passages that have no vector of this embedder yet, by number."""
+    has = select(passage_vectors.c.passage).where(passage_vectors.c.embedder == embedder)
+    rows = connection.execute(_PASSAGE.where(passages.c.number.not_in(has)).order_by(passages.c.number).limit(limit))
+    return [(row.number, _passage(row)) for row in rows]
+
+
+def add_vectors(connection: Connection, numbers: Sequence[int], vectors: Vectors, embedder: str) -> None:
+    """Store vectors beside those of another embedder; passages that went meanwhile are left out."""
+    there = set(connection.scalars(select(passages.c.number).where(passages.c.number.in_(numbers))))
+    rows = [
+        {"passage": number, "embedder": embedder, "vector": blob(row)}
+        for number, row in zip(numbers, vectors, strict=True)
+        if number in there
+    ]
+    if rows:
+        connection.execute(insert(passage_vectors), rows)
+
+
+def keep_vectors_of(connection: Connection, embedder: str) -> None:
+    """Drop the vectors of every other embedder."""
+    connection.execute(delete(passage_vectors).where(passage_vectors.c.embedder != embedder))
+
+
+def vectors_after(
+    connection: Connection, number: int, embedder: str, limit: int | None = None
+) -> Sequence[Row[tuple[int, str, bytes]]]:
+    """Rows of (passage number, passage id, vector) in order, from the one after `number` on."""
+    query = select(passages.c.number, passages.c.id, passage_vectors.c.vector).join(
+        passage_vectors, passage_vectors.c.passage == passages.c.number
+    )
+    query = query.where(passage_vectors.c.embedder == embedder, passages.c.number > number)
+    return connection.execute(query.order_by(passages.c.number).limit(limit)).all()
+
+
+def rebuild_keywords(connection: Connection) -> None:
+    """Make the keyword table anew from the passages."""
+    keywords.clear(connection)
+    last = -1
+    while rows := connection.execute(
+        _PASSAGE.where(passages.c.number > last).order_by(passages.c.number).limit(AT_ONCE)
+    ).all():
+        keywords.add(connection, ((row.number, f"{row.title} {row.heading}", row.text) for row in rows))
+        last = rows[-1].number
+
+
+def batches(values: Sequence[T], size: int = AT_ONCE) -> Iterator[Sequence[T]]:
+    """Slices of at most `size`."""
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
+
+
+def _passage(row: Row[Any]) -> Passage:
+    return Passage(
+        id=row.id,
+        source=row.source,
+        document=row.path,
+        title=row.title,
+        heading=row.heading,
+        text=row.text,
+        position=row.position,
+        page=row.page,
+        uri=row.uri,
+    )
+
+
+def _chosen(
+    connection: Connection, query: Select[Any], column: KeyedColumnElement[Any], values: Sequence[Any]
+) -> Iterator[Row[Any]]:
+    for some in batches(values):
+        yield from connection.execute(query.where(column.in_(some)))
