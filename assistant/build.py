@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from knowledge.embedding import make_embedder
-from knowledge.store import KnowledgeStore
-
 from assistant import prompts
 from assistant.confidence import Calibration, find_calibration
 from assistant.finding import EvidenceFinder
@@ -21,6 +18,8 @@ from assistant.settings import Settings
 from assistant.traces import TraceStore
 from assistant.types import ChatModel
 from knowledge.database import open_engine
+from knowledge.embedding import make_embedder
+from knowledge.store import KnowledgeStore
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine

@@ -18,9 +18,11 @@ from sqlalchemy.sql.elements import KeyedColumnElement
 
 from knowledge import keywords
 from knowledge.tables import documents, index_backlog, knowledge_meta, passage_vectors, passages
+from knowledge.text import clean
 from knowledge.types import Passage, SourceSummary, Vectors
 
 T = TypeVar("T")
+AnyRow = Row[*tuple[Any, ...]]
 
 AT_ONCE = 500
 """Values per IN (...), well below every database's limit."""
@@ -49,11 +51,6 @@ class DocumentSummary:
     passages: int
     updated_at: str
     """ISO 8601, UTC."""
-
-
-def clean(text: str) -> str:
-    """Text that every database and tokenizer takes: NUL becomes a space, a lone surrogate U+FFFD."""
-    return text.replace("\0", " ").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def blob(vector: Vectors) -> bytes:
@@ -89,6 +86,7 @@ def put(
     """Add a document or replace it whole; returns the passage ids that the index has to look at.
 
     Args:
+        connection: inside the writing transaction.
         document: `source`, `path`, `fingerprint`, `title` and `uri`.
         parts: its passages, in order.
         vectors: one row for each of them.
@@ -110,9 +108,7 @@ def put(
             for part in parts
         ]
         connection.execute(insert(passages), rows)
-        added = connection.execute(
-            select(passages.c.id, passages.c.number).where(passages.c.document == number)
-        )
+        added = connection.execute(select(passages.c.id, passages.c.number).where(passages.c.document == number))
         numbers = {passage_id: n for passage_id, n in added}
         stored = zip(parts, vectors, strict=True)
         connection.execute(
@@ -138,9 +134,7 @@ def remove(connection: Connection, source: str, paths: Sequence[str] | None = No
         numbers = [n for some in batches(paths) for n in connection.scalars(chosen.where(documents.c.path.in_(some)))]
     touched: set[str] = set()
     for some in batches(numbers):
-        rows = connection.execute(
-            select(passages.c.number, passages.c.id).where(passages.c.document.in_(some))
-        ).all()
+        rows = connection.execute(select(passages.c.number, passages.c.id).where(passages.c.document.in_(some))).all()
         keywords.remove(connection, [row.number for row in rows])
         touched |= {row.id for row in rows}
         connection.execute(delete(documents).where(documents.c.number.in_(some)))
@@ -169,6 +163,17 @@ def clear_backlog(connection: Connection) -> None:
 def count(connection: Connection) -> int:
     """How many passages there are."""
     return connection.scalar(select(func.count()).select_from(passages)) or 0
+
+
+def all_numbers(connection: Connection) -> list[int]:
+    """Every passage's number, in order."""
+    return list(connection.scalars(select(passages.c.number).order_by(passages.c.number)))
+
+
+def contents(connection: Connection) -> list[tuple[str, str]]:
+    """(path, fingerprint) of every document, in order, whatever its source is called."""
+    rows = connection.execute(select(documents.c.path, documents.c.fingerprint))
+    return sorted((path, fingerprint) for path, fingerprint in rows)
 
 
 def sources(connection: Connection) -> tuple[SourceSummary, ...]:
@@ -251,9 +256,7 @@ def keep_vectors_of(connection: Connection, embedder: str) -> None:
     connection.execute(delete(passage_vectors).where(passage_vectors.c.embedder != embedder))
 
 
-def vectors_after(
-    connection: Connection, number: int, embedder: str, limit: int | None = None
-) -> Sequence[Row[tuple[int, str, bytes]]]:
+def vectors_after(connection: Connection, number: int, embedder: str, limit: int | None = None) -> Sequence[AnyRow]:
     """Rows of (passage number, passage id, vector) in order, from the one after `number` on."""
     query = select(passages.c.number, passages.c.id, passage_vectors.c.vector).join(
         passage_vectors, passage_vectors.c.passage == passages.c.number
@@ -279,7 +282,7 @@ def batches(values: Sequence[T], size: int = AT_ONCE) -> Iterator[Sequence[T]]:
         yield values[start : start + size]
 
 
-def _passage(row: Row[Any]) -> Passage:
+def _passage(row: AnyRow) -> Passage:
     return Passage(
         id=row.id,
         source=row.source,
@@ -294,7 +297,7 @@ def _passage(row: Row[Any]) -> Passage:
 
 
 def _chosen(
-    connection: Connection, query: Select[Any], column: KeyedColumnElement[Any], values: Sequence[Any]
-) -> Iterator[Row[Any]]:
+    connection: Connection, query: Select[*tuple[Any, ...]], column: KeyedColumnElement[Any], values: Sequence[Any]
+) -> Iterator[AnyRow]:
     for some in batches(values):
         yield from connection.execute(query.where(column.in_(some)))

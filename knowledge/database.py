@@ -60,6 +60,20 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 @contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """One transaction that reads: everything seen in it belongs together.
+
+    Raises:
+        KnowledgeError: the database is damaged or cannot be read.
+    """
+    try:
+        with engine.connect() as connection, connection.begin():
+            yield connection
+    except DBAPIError as error:
+        raise _explained(error, engine) from error
+
+
+@contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
     """One transaction that writes: committed on leaving, rolled back on any error.
 
@@ -95,6 +109,7 @@ def migrate(engine: Engine, migrations: Path, version_table: str) -> None:
     without importing Alembic.
 
     Args:
+        engine: from `open_engine`.
         migrations: folder with Alembic's `env.py` and `versions/`.
         version_table: the table that remembers this room's revision; each room has its own.
 
@@ -123,13 +138,10 @@ def migrate(engine: Engine, migrations: Path, version_table: str) -> None:
 
 
 def _revision(engine: Engine, version_table: str) -> str | None:
-    try:
-        with engine.connect() as connection:
-            if not inspect(connection).has_table(version_table):
-                return None
-            row = connection.execute(text(f"SELECT version_num FROM {version_table}")).first()  # noqa: S608
-    except DBAPIError as error:
-        raise _explained(error, engine) from error
+    with reading(engine) as connection:
+        if not inspect(connection).has_table(version_table):
+            return None
+        row = connection.execute(text(f"SELECT version_num FROM {version_table}")).first()  # noqa: S608
     return None if row is None else str(row[0])
 
 

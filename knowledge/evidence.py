@@ -19,6 +19,7 @@ from knowledge.words import WORD, coverage, terms
 PASSAGES_READ = 8
 SENTENCES_READ = 48
 """At most this many sentences are embedded per question, the best by words first."""
+SENTENCES_KEPT = 16
 PASSAGE_WEIGHT = 0.45
 WORDS_WEIGHT = 0.5
 RANK_WEIGHT = 0.02
@@ -55,7 +56,7 @@ def pick_sentences(queries: Sequence[str], hits: Sequence[Hit], embedder: Embedd
             - RANK_WEIGHT * hits.index(hit)
         )
         ranked.append(replace(sentence, similarity=similarity, score=score))
-    return tuple(sorted(ranked, key=lambda sentence: -sentence.score))
+    return tuple(sorted(ranked, key=lambda sentence: -sentence.score)[:SENTENCES_KEPT])
 
 
 def within(

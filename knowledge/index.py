@@ -2,12 +2,15 @@
 
 A cache of the catalogue and nothing more: only ids and vectors are in it, and it is checked rather than believed,
 because Chroma 1.5.9 answers wrongly without an error when files of it are missing (a vanished HNSW folder: the count
-is right, every query finds only the last record). The only file that imports chromadb. Called by `store.py` and
+is right, every query finds only the last record) and ends the whole process when they are cut short (a segmentation
+fault in the HNSW code). So the files of the graph are sealed: their digest is kept by the caller and compared before
+Chroma may read them. The only file that imports chromadb. Called by `store.py` and
 `rebuild.py`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,10 +25,17 @@ from knowledge.types import Vectors
 T = TypeVar("T")
 
 COLLECTION = "passages"
+EF_SEARCH = 300
+"""Recall at 40 over 5,000 passages of technical documentation: 1.0; with Chroma's 100 0.99, in the same time."""
 OPEN_SECONDS = 10.0
 """Opening a database that another process has locked hangs for minutes inside Chroma."""
 SAME = 0.999
 """Cosine above which two vectors count as the same."""
+HONEST = 0.5
+"""Least share of canaries that must find themselves."""
+
+Stored = Callable[[Sequence[str]], Mapping[str, Vectors]]
+"""Looks up the catalogue's vectors by passage id; unknown ids are missing."""
 
 Manifest = Mapping[str, str | int]
 """What the collection says about itself: `name`, `embedder`, `dimension`."""
@@ -53,7 +63,7 @@ class VectorIndex:
             collection = client.create_collection(
                 COLLECTION,
                 metadata=dict(manifest),
-                configuration={"hnsw": {"space": "cosine"}},
+                configuration={"hnsw": {"space": "cosine", "ef_search": EF_SEARCH}},
                 embedding_function=None,
             )
             return cls(client, collection)
@@ -61,8 +71,8 @@ class VectorIndex:
         return _in_time(make, folder)
 
     @classmethod
-    def open(cls, folder: Path, manifest: Manifest) -> VectorIndex:
-        """Open an index that must be the one described by `manifest`.
+    def open(cls, folder: Path, manifest: Manifest, sealed: str) -> VectorIndex:
+        """Open an index that must be the one described by `manifest`, its graph as it was when it was sealed.
 
         Raises:
             IndexDamaged: missing, corrupt, locked by another process, or another index than the catalogue's.
@@ -71,6 +81,8 @@ class VectorIndex:
         def find() -> VectorIndex:
             if not (folder / "chroma.sqlite3").is_file():
                 raise IndexDamaged(f"{folder}: the vector index is missing.")
+            if seal(folder) != sealed:
+                raise IndexDamaged(f"{folder}: files of the vector index are not as they were left.")
             client = _client(folder)
             try:
                 collection = client.get_collection(COLLECTION, embedding_function=None)
@@ -108,8 +120,10 @@ class VectorIndex:
             found = self._collection.query(query_embeddings=queries, n_results=limit, include=[])
             return [[str(passage_id) for passage_id in ids] for ids in found["ids"]]
 
-    def verify(self, expected: int, canaries: Vectors, stored: Callable[[Sequence[str]], Mapping[str, Vectors]]) -> None:
-        """Check honesty: the count, and that a query by a stored vector finds that very vector.
+    def verify(self, expected: int, canaries: Vectors, stored: Stored) -> None:
+        """Check honesty: the count, and that queries by stored vectors find those very vectors.
+
+        An approximate index may miss some on crowded data, a broken one misses nearly all.
 
         Args:
             expected: how many vectors the catalogue has.
@@ -125,14 +139,27 @@ class VectorIndex:
             return
         best = [ids[0] if ids else "" for ids in self.nearest(canaries, 1)]
         vectors = stored(best)
-        for passage_id, canary in zip(best, canaries, strict=True):
-            if passage_id not in vectors or float(np.dot(vectors[passage_id], canary)) < SAME:
-                raise IndexDamaged("the vector index does not find passages that it holds.")
+        themselves = [
+            passage_id in vectors and float(np.dot(vectors[passage_id], canary)) > SAME
+            for passage_id, canary in zip(best, canaries, strict=True)
+        ]
+        if sum(themselves) < HONEST * len(themselves):
+            raise IndexDamaged(f"the vector index finds {sum(themselves)} of {len(themselves)} passages by themselves.")
 
     def close(self) -> None:
         """Give the files back. Idempotent."""
         with _explained("close"):
             self._client.close()
+
+
+def seal(folder: Path) -> str:
+    """Digest of the graph's files; Chroma changes them only while it is written to."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*/*")):
+        digest.update(str(path.relative_to(folder)).encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
 
 
 def _client(folder: Path) -> Any:

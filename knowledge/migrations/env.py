@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from knowledge.tables import METADATA
 from knowledge.database import run_migrations
+from knowledge.tables import METADATA
 
 run_migrations(context, METADATA)

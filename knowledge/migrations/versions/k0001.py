@@ -27,9 +27,7 @@ def upgrade() -> None:
         "passages",
         sa.Column("number", sa.Integer, primary_key=True),
         sa.Column("id", sa.Text, nullable=False, unique=True),
-        sa.Column(
-            "document", sa.Integer, sa.ForeignKey("documents.number", ondelete="CASCADE"), nullable=False
-        ),
+        sa.Column("document", sa.Integer, sa.ForeignKey("documents.number", ondelete="CASCADE"), nullable=False),
         sa.Column("position", sa.Integer, nullable=False),
         sa.Column("heading", sa.Text, nullable=False),
         sa.Column("text", sa.Text, nullable=False),
@@ -38,9 +36,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "passage_vectors",
-        sa.Column(
-            "passage", sa.Integer, sa.ForeignKey("passages.number", ondelete="CASCADE"), primary_key=True
-        ),
+        sa.Column("passage", sa.Integer, sa.ForeignKey("passages.number", ondelete="CASCADE"), primary_key=True),
         sa.Column("embedder", sa.Text, primary_key=True),
         sa.Column("vector", sa.LargeBinary, nullable=False),
     )
@@ -51,9 +47,7 @@ def upgrade() -> None:
         sa.Column("value", sa.Text, nullable=False),
     )
     if op.get_bind().dialect.name == "sqlite":
-        op.execute(
-            "CREATE VIRTUAL TABLE passage_words USING fts5(title, text, tokenize='porter unicode61')"
-        )
+        op.execute("CREATE VIRTUAL TABLE passage_words USING fts5(title, text, tokenize='porter unicode61')")
 
 
 def downgrade() -> None:

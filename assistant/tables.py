@@ -1,0 +1,83 @@
+"""The tables of the assistant's room, as SQLAlchemy sees them. Changed together with a revision in `migrations/`.
+
+Columns hold what one filters and counts by; `record` holds the whole trace as JSON. Rows are ordered by `number`,
+never by the clock. Called by `traces.py` and Alembic.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text
+
+METADATA = MetaData()
+
+conversations = Table(
+    "conversations",
+    METADATA,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("visitor", Text, nullable=False),
+    Column("surface", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("started_at", Text, nullable=False),
+    Column("updated_at", Text, nullable=False),
+    Index("conversations_by_visitor", "visitor"),
+)
+questions = Table(
+    "questions",
+    METADATA,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("conversation", Text, ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("surface", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("superseded", Boolean, nullable=False),
+    Column("level", Text),
+    Column("outcome", Text),
+    Column("confidence", Float),
+    Column("seconds", Float),
+    Column("tokens_in", Integer),
+    Column("tokens_out", Integer),
+    Column("reason", Text),
+    Column("versions", Text, nullable=False),
+    Column("record", Text),
+    Column("started_at", Text, nullable=False),
+    Index("questions_by_conversation", "conversation"),
+    Index("questions_by_level", "level", "outcome"),
+)
+attempts = Table(
+    "attempts",
+    METADATA,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("question", Text, ForeignKey("questions.id", ondelete="CASCADE"), nullable=False),
+    Column("level", Text, nullable=False),
+    Column("accepted", Boolean, nullable=False),
+    Column("skipped_because", Text),
+    Column("failure", Text),
+    Column("confidence", Float),
+    Column("threshold", Float),
+    Column("seconds", Float),
+    Column("tokens_in", Integer),
+    Column("tokens_out", Integer),
+    Index("attempts_by_question", "question"),
+)
+feedback = Table(
+    "feedback",
+    METADATA,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("question", Text, ForeignKey("questions.id", ondelete="CASCADE"), nullable=False),
+    Column("value", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("given_at", Text, nullable=False),
+    Index("feedback_by_question", "question"),
+)
+handoffs = Table(
+    "handoffs",
+    METADATA,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("conversation", Text, ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("summary", Text, nullable=False),
+    Column("asked_at", Text, nullable=False),
+)

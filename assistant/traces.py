@@ -1,0 +1,405 @@
+"""Every question in SQL: conversations, traces, feedback, hand-offs.
+
+A question's row is on disk before its first word is shown and closed when its answer is; what a crash left open is
+closed as interrupted at the next start. Keeps and finds; decides nothing. Called by the pipeline and the pages.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Engine, Row, Select, func, insert, select, update
+
+from assistant.errors import AssistantError
+from assistant.tables import attempts, conversations, feedback, handoffs, questions
+from assistant.trace_json import dump_trace, parse_trace
+from assistant.types import Answer, Level, Outcome, Question, Trace, Turn
+from knowledge.database import migrate, reading, writing
+from knowledge.text import clean
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+VERSION_TABLE = "alembic_version_assistant"
+TITLE_CHARACTERS = 80
+REASON_CHARACTERS = 2000
+ID_BYTES = 16
+"""128 bits: ids cannot be guessed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationSummary:
+    """A conversation as a list shows it."""
+
+    id: str
+    title: str
+    updated_at: str
+    turns: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTurn:
+    """One question of a conversation with its answer; None where it was interrupted."""
+
+    trace_id: str
+    question: str
+    answer: Answer | None
+    feedback: int = 0
+    """1 thumbs up, -1 thumbs down, 0 none."""
+
+
+@dataclass(frozen=True, slots=True)
+class TraceSummary:
+    """A question as the console lists it."""
+
+    id: str
+    conversation_id: str
+    question: str
+    status: str
+    level: Level | None
+    outcome: Outcome | None
+    confidence: float | None
+    seconds: float | None
+    tokens: int
+    surface: str
+    started_at: str
+    feedback: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class HandOff:
+    """A conversation that waits for a person."""
+
+    id: str
+    conversation_id: str
+    reason: str
+    summary: str
+    asked_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """A thumb with its reason."""
+
+    value: int
+    reason: str
+    given_at: str
+
+
+class TraceStore:
+    """The assistant's memory in SQL. Safe to use from several threads."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Bring the tables up to date.
+
+        Raises:
+            KnowledgeError: the database cannot be used.
+        """
+        migrate(engine, MIGRATIONS, VERSION_TABLE)
+        self._engine = engine
+
+    # conversations
+
+    def open_conversation(self, visitor: str, surface: str, conversation_id: str | None = None) -> str:
+        """A new conversation of a visitor, or one of theirs to go on with.
+
+        Raises:
+            AssistantError: there is no such conversation of this visitor.
+        """
+        if conversation_id is not None:
+            with reading(self._engine) as connection:
+                owner = connection.scalar(_owner(conversation_id))
+            if owner != clean(visitor):
+                raise AssistantError(f"there is no conversation {conversation_id!r} of yours. Start a new one.")
+            return conversation_id
+        fresh = secrets.token_hex(ID_BYTES)
+        with writing(self._engine) as connection:
+            _new_conversation(connection, fresh, visitor, surface)
+        return fresh
+
+    def conversations(self, visitor: str) -> tuple[ConversationSummary, ...]:
+        """A visitor's conversations that hold a question, the latest first."""
+        latest = func.max(questions.c.number)
+        query = (
+            select(conversations.c.id, conversations.c.title, conversations.c.updated_at, func.count())
+            .join(questions, questions.c.conversation == conversations.c.id)
+            .where(conversations.c.visitor == clean(visitor), ~questions.c.superseded)
+            .group_by(conversations.c.id, conversations.c.title, conversations.c.updated_at)
+            .order_by(latest.desc())
+        )
+        with reading(self._engine) as connection:
+            return tuple(ConversationSummary(*row) for row in connection.execute(query))
+
+    def turns(self, conversation_id: str) -> tuple[StoredTurn, ...]:
+        """The turns of a conversation in order, without superseded ones."""
+        query = (
+            select(questions.c.id, questions.c.text, questions.c.record)
+            .where(questions.c.conversation == clean(conversation_id), ~questions.c.superseded)
+            .order_by(questions.c.number)
+        )
+        with reading(self._engine) as connection:
+            rows = connection.execute(query).all()
+            thumbs = _thumbs(connection, [row.id for row in rows])
+        return tuple(
+            StoredTurn(row.id, row.text, parse_trace(row.record).answer if row.record else None, thumbs.get(row.id, 0))
+            for row in rows
+        )
+
+    def history(self, conversation_id: str) -> tuple[Turn, ...]:
+        """What a next question's history is: answered turns only."""
+        return tuple(
+            turn
+            for stored in self.turns(conversation_id)
+            if stored.answer is not None
+            for turn in (Turn("user", stored.question), Turn("assistant", stored.answer.text))
+        )
+
+    def supersede(self, conversation_id: str, trace_id: str) -> None:
+        """A retry or an edit: this turn and later ones leave the conversation; their records stay."""
+        number = select(questions.c.number).where(questions.c.id == trace_id).scalar_subquery()
+        with writing(self._engine) as connection:
+            connection.execute(
+                update(questions)
+                .where(questions.c.conversation == clean(conversation_id), questions.c.number >= number)
+                .values(superseded=True)
+            )
+
+    def asked(self, visitor: str) -> frozenset[str]:
+        """The texts of all questions that a visitor asked."""
+        query = (
+            select(questions.c.text)
+            .join(conversations, questions.c.conversation == conversations.c.id)
+            .where(conversations.c.visitor == clean(visitor))
+        )
+        with reading(self._engine) as connection:
+            return frozenset(connection.scalars(query))
+
+    # traces
+
+    def begin(self, question: Question, versions: Mapping[str, str]) -> str:
+        """Record that a question was asked; when this returns the row is on disk.
+
+        Returns:
+            The trace's id.
+        """
+        trace_id, now = secrets.token_hex(ID_BYTES), _now()
+        text, conversation = clean(question.text), clean(question.conversation_id)
+        with writing(self._engine) as connection:
+            if connection.scalar(_owner(conversation)) is None:
+                _new_conversation(connection, conversation, question.surface, question.surface)
+            row = {
+                "id": trace_id,
+                "conversation": conversation,
+                "text": text,
+                "surface": question.surface,
+                "status": "started",
+                "superseded": False,
+                "versions": json.dumps(dict(versions)),
+                "started_at": now,
+            }
+            connection.execute(insert(questions), row)
+            same = conversations.c.id == conversation
+            connection.execute(update(conversations).where(same).values(updated_at=now))
+            untitled = same & (conversations.c.title == "")
+            connection.execute(update(conversations).where(untitled).values(title=text[:TITLE_CHARACTERS]))
+        return trace_id
+
+    def finish(self, trace: Trace) -> None:
+        """Close a question's row with everything that happened."""
+        drafts = [attempt.draft for attempt in trace.attempts if attempt.draft]
+        closed = {
+            "status": "finished",
+            "level": trace.answer.level,
+            "outcome": trace.answer.outcome,
+            "confidence": trace.answer.confidence,
+            "seconds": trace.seconds,
+            "tokens_in": sum(draft.tokens_in for draft in drafts),
+            "tokens_out": sum(draft.tokens_out for draft in drafts),
+            "record": clean(dump_trace(trace)),
+        }
+        tried = [
+            {
+                "question": trace.id,
+                "level": attempt.level,
+                "accepted": attempt.accepted,
+                "skipped_because": attempt.skipped_because,
+                "failure": attempt.failure,
+                "confidence": attempt.confidence,
+                "threshold": attempt.threshold,
+                "seconds": attempt.seconds,
+                "tokens_in": attempt.draft.tokens_in if attempt.draft else None,
+                "tokens_out": attempt.draft.tokens_out if attempt.draft else None,
+            }
+            for attempt in trace.attempts
+        ]
+        with writing(self._engine) as connection:
+            connection.execute(update(questions).where(questions.c.id == trace.id).values(**closed))
+            if tried:
+                connection.execute(insert(attempts), tried)
+
+    def interrupted(self, trace_id: str, reason: str) -> None:
+        """Close a question's row without an answer."""
+        with writing(self._engine) as connection:
+            connection.execute(
+                update(questions)
+                .where(questions.c.id == trace_id)
+                .values(status="interrupted", reason=clean(reason)[:REASON_CHARACTERS])
+            )
+
+    def close_open(self) -> int:
+        """At a start: rows that a crash left open become interrupted. Returns how many."""
+        with writing(self._engine) as connection:
+            left = connection.execute(
+                update(questions)
+                .where(questions.c.status == "started")
+                .values(status="interrupted", reason="Rungs stopped before the answer was complete")
+            )
+            return int(left.rowcount)
+
+    def find(
+        self,
+        *,
+        level: str | None = None,
+        outcome: str | None = None,
+        text: str = "",
+        confidence_max: float | None = None,
+        since: str | None = None,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> tuple[TraceSummary, ...]:
+        """Questions, the latest first; `outcome` may also be `interrupted`; `since` is ISO 8601."""
+        query = select(questions).order_by(questions.c.number.desc()).limit(limit).offset(offset)
+        if level:
+            query = query.where(questions.c.level == level)
+        if outcome == "interrupted":
+            query = query.where(questions.c.status == "interrupted")
+        elif outcome:
+            query = query.where(questions.c.outcome == outcome)
+        if text.strip():
+            query = query.where(func.lower(questions.c.text).contains(clean(text).strip().lower(), autoescape=True))
+        if confidence_max is not None:
+            query = query.where(questions.c.confidence <= confidence_max)
+        if since:
+            query = query.where(questions.c.started_at >= since)
+        with reading(self._engine) as connection:
+            rows = connection.execute(query).all()
+            thumbs = _thumbs(connection, [row.id for row in rows])
+        return tuple(_summary(row, thumbs.get(row.id, 0)) for row in rows)
+
+    def load(self, trace_id: str) -> Trace:
+        """One trace at full depth.
+
+        Raises:
+            AssistantError: there is none, or it was interrupted before there was anything to record.
+        """
+        with reading(self._engine) as connection:
+            row = connection.execute(_by_id(trace_id)).first()
+        if row is None:
+            raise AssistantError(f"there is no trace {trace_id!r}.")
+        if not row.record:
+            raise AssistantError(f"trace {trace_id!r} was {row.status}: {row.reason or 'the answer is being written'}.")
+        return parse_trace(row.record)
+
+    def shares(self, since: str | None = None) -> dict[str, int]:
+        """How many questions each level answered, and how many were abstained, handed_off or interrupted."""
+        query = select(questions.c.level, questions.c.outcome, questions.c.status, func.count()).group_by(
+            questions.c.level, questions.c.outcome, questions.c.status
+        )
+        if since:
+            query = query.where(questions.c.started_at >= since)
+        counts: dict[str, int] = {}
+        with reading(self._engine) as connection:
+            for level, outcome, status, count in connection.execute(query):
+                name = status if status == "interrupted" else level or outcome or status
+                counts[name] = counts.get(name, 0) + count
+        return counts
+
+    # what people say of it
+
+    def add_feedback(self, trace_id: str, value: Literal[1, -1], reason: str = "") -> None:
+        """Keep a thumb; the latest of a question counts.
+
+        Raises:
+            AssistantError: there is no such trace.
+        """
+        row = {
+            "question": trace_id,
+            "value": int(value),
+            "reason": clean(reason)[:REASON_CHARACTERS],
+            "given_at": _now(),
+        }
+        with writing(self._engine) as connection:
+            if connection.execute(_by_id(trace_id)).first() is None:
+                raise AssistantError(f"there is no trace {trace_id!r}.")
+            connection.execute(insert(feedback), row)
+
+    def feedback(self, trace_id: str) -> tuple[Feedback, ...]:
+        """Every thumb of a question, in order."""
+        query = select(feedback.c.value, feedback.c.reason, feedback.c.given_at).order_by(feedback.c.number)
+        with reading(self._engine) as connection:
+            return tuple(Feedback(*row) for row in connection.execute(query.where(feedback.c.question == trace_id)))
+
+    def hand_off(self, conversation_id: str, reason: str, summary: str) -> str:
+        """Record that a conversation waits for a person. Returns the hand-off's id."""
+        fresh = secrets.token_hex(ID_BYTES)
+        row = {
+            "id": fresh,
+            "conversation": clean(conversation_id),
+            "reason": clean(reason)[:REASON_CHARACTERS],
+            "summary": clean(summary),
+            "asked_at": _now(),
+        }
+        with writing(self._engine) as connection:
+            connection.execute(insert(handoffs), row)
+        return fresh
+
+    def handoffs(self) -> tuple[HandOff, ...]:
+        """Every hand-off, the latest first."""
+        query = select(
+            handoffs.c.id, handoffs.c.conversation, handoffs.c.reason, handoffs.c.summary, handoffs.c.asked_at
+        ).order_by(handoffs.c.number.desc())
+        with reading(self._engine) as connection:
+            return tuple(HandOff(*row) for row in connection.execute(query))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _owner(conversation_id: str) -> Select[tuple[Any]]:
+    return select(conversations.c.visitor).where(conversations.c.id == clean(conversation_id))
+
+
+def _by_id(trace_id: str) -> Select[tuple[Any, ...]]:
+    return select(questions).where(questions.c.id == trace_id)
+
+
+def _new_conversation(connection: Connection, conversation_id: str, visitor: str, surface: str) -> None:
+    row = {"id": conversation_id, "visitor": clean(visitor), "surface": surface, "title": ""}
+    connection.execute(insert(conversations), row | {"started_at": _now(), "updated_at": _now()})
+
+
+def _thumbs(connection: Connection, trace_ids: Sequence[str]) -> dict[str, int]:
+    query = select(feedback.c.question, feedback.c.value).where(feedback.c.question.in_(trace_ids))
+    return {question: value for question, value in connection.execute(query.order_by(feedback.c.number))}
+
+
+def _summary(row: Row[Any], thumb: int) -> TraceSummary:
+    return TraceSummary(
+        id=row.id,
+        conversation_id=row.conversation,
+        question=row.text,
+        status=row.status,
+        level=row.level,
+        outcome=row.outcome,
+        confidence=row.confidence,
+        seconds=row.seconds,
+        tokens=(row.tokens_in or 0) + (row.tokens_out or 0),
+        surface=row.surface,
+        started_at=row.started_at,
+        feedback=thumb,
+    )

@@ -1,0 +1,89 @@
+"""Fit the calibration file that Rungs ships for the embedded model: `python -m bench.shipped_calibration`.
+
+The probe for questions that need no document is fitted on train rows; confidence and thresholds on calibrate rows of
+every set and on the calibrate half of the handbook's golden set. No report row is looked at.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+
+import numpy as np
+
+from assistant.confidence import SHIPPED, Calibration, NeedsNoDocument, to_json
+from assistant.evaluation.calibration import fit
+from assistant.evaluation.evaluate import EvaluationReport, Result, evaluate
+from assistant.evaluation.golden import GoldenRow
+from bench import sets
+from bench.homes import HOMES, NAMES, open_home, open_model, rows_of
+from knowledge.embedding import make_embedder
+from knowledge.types import Embedder
+
+MAX_WRONG = 0.25
+FOREIGN_ROWS = 100
+SMALL_TALK_ROWS = 60
+PROMPTING_ROWS = 24
+"""Rows per set that also go through level prompting, which writes whole answers here and is slow."""
+
+
+def fit_probe(embedder: Embedder) -> NeedsNoDocument:
+    """The linear probe on question embeddings, on train rows only (L2 logistic regression)."""
+    from sklearn.linear_model import LogisticRegression
+
+    clinc = sets.jsonl(sets.DATA / "clinc-oos" / "train.jsonl")
+    alone = [row["question"] for row in clinc if row["intent"] in sets.NEEDS_NO_DOCUMENT]
+    others = [row["question"] for row in clinc if row["intent"] not in sets.NEEDS_NO_DOCUMENT]
+    bank = [row["question"] for row in sets.jsonl(sets.DATA / "banking77" / "train.jsonl")]
+    documents = [row.question for name in ("tidb-docs", "arduino-help") for row in sets.docs_rows(name, "train")]  # type: ignore[arg-type]
+    squad = [row.question for row in sets.squad_rows("train")]
+    needs = [*sets.draw(others, 1500), *sets.draw(bank, 700), *documents, *sets.draw(squad, 500)]
+    alone = sets.draw(alone, 1500)
+    model = LogisticRegression(C=3, max_iter=2000, class_weight="balanced")
+    model.fit(embedder.embed([*alone, *needs]), np.array([1] * len(alone) + [0] * len(needs)))
+    weights = tuple(round(float(weight), 4) for weight in model.coef_[0])
+    return NeedsNoDocument(embedder.fingerprint, weights, round(float(model.intercept_[0]), 4))
+
+
+def calibrate_rows(name: str) -> list[GoldenRow]:
+    """The calibrate rows of a set, with its share of foreign questions and small talk."""
+    share = NAMES.index(name)
+    foreign = sets.foreign_rows("calibrate", FOREIGN_ROWS)[share :: len(NAMES)]
+    talk = sets.small_talk_rows("calibrate", SMALL_TALK_ROWS)[share :: len(NAMES)]
+    return [*rows_of(name, "calibrate"), *foreign, *talk]
+
+
+def collect(probe: NeedsNoDocument) -> tuple[list[Result], dict[str, str]]:
+    """Every calibrate row through level rag, and a share of them through level prompting."""
+    model, results, versions = open_model(), [], {}
+    for name in NAMES:
+        with open_home(name, model) as rungs:
+            asking = replace(rungs.assistant, find=replace(rungs.assistant.find, needs_no_document=probe))
+            rungs = replace(rungs, assistant=asking)
+            rows = calibrate_rows(name)
+            few = [*sets.draw(rows_of(name, "calibrate"), 999 if name == "demo" else PROMPTING_ROWS)]
+            few += [row for row in rows if row not in rows_of(name, "calibrate")]
+            for levels, chosen in ((["rag"], rows), (["prompting"], few)):
+                results += next(r for r in evaluate(rungs, chosen, levels) if isinstance(r, EvaluationReport)).results
+            versions = dict(rungs.assistant.versions())
+    return results, versions
+
+
+def main() -> None:
+    """Fit and write the file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--max-wrong", type=float, default=MAX_WRONG)
+    max_wrong = parser.parse_args().max_wrong
+    probe = fit_probe(make_embedder("minilm", HOMES / "models"))
+    results, versions = collect(probe)
+    made_from = "calibrate rows of squad2, tidb-docs, arduino-help, clinc-oos, banking77, half of the handbook's golden set"
+    before = Calibration(needs_no_document=probe)
+    report = fit(results, before, versions, max_wrong, made_from)
+    SHIPPED.mkdir(exist_ok=True)
+    (SHIPPED / "smollm2-135m-instruct.json").write_text(to_json(report.calibration), encoding="utf-8")
+    for level, fitted in report.calibration.levels.items():
+        print(level, fitted.threshold, dict(fitted.facts))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,406 @@
+"""The `rungs` command: parses, shows progress, prints, and maps outcomes to exit statuses.
+
+0 done, 1 failed with one clear line on standard error, 2 wrong usage. With `--json` one JSON document goes to standard
+output and nothing else does. What a command does stands in `commands.py`; beside a running server it runs there.
+Nothing heavy is imported before it is needed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from assistant.settings import Settings
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="rungs",
+    help="A support assistant that climbs only as far as a question needs: prompting, RAG, LoRA, a person.",
+    epilog="Start with `rungs serve`, then open the address it prints. Every command takes --json and --help.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+sources_app = typer.Typer(help="What is known and from where.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(sources_app, name="sources")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+Home = Annotated[Path | None, typer.Option("--home", help="RUNGS_HOME; default ./.rungs.")]
+
+
+class LevelChoice(StrEnum):
+    """What `--level` takes."""
+
+    AUTO = "auto"
+    PROMPTING = "prompting"
+    RAG = "rag"
+    LORA = "lora"
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"rungs {installed('rungs')}")
+        raise typer.Exit
+
+
+@app.command(epilog="Example: rungs serve --port 8080")
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address; only loopback while there are no accounts.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; default 7860, 0 takes a free one.")] = None,
+    demo: Annotated[bool | None, typer.Option("--demo/--no-demo", help="Load the handbook on the first start.")] = None,
+    home: Home = None,
+) -> None:
+    """Start the web application: chat page, console."""
+
+    def run(settings: Settings) -> None:
+        from ui.server import serve as serve_web
+
+        serve_web(settings)
+
+    _guarded(lambda: run(_settings(home, host=host, port=port, demo=demo)))
+
+
+@app.command(epilog='Example: rungs ask "How do I add a folder of documents?"  (- reads standard input)')
+def ask(
+    text: Annotated[str, typer.Argument(help="The question; - reads it from standard input.")],
+    level: Annotated[
+        LevelChoice, typer.Option(help="auto is the cascade; a level is asked alone, without its gate.")
+    ] = (LevelChoice.AUTO),
+    conversation: Annotated[str | None, typer.Option(help="Go on with this conversation.")] = None,
+    as_json: Json = False,
+    home: Home = None,
+) -> None:
+    """Ask one question."""
+    question = sys.stdin.read() if text == "-" else text
+    arguments = {"text": question, "level": level.value, "conversation": conversation}
+    _command("ask", arguments, home, as_json, _print_answer)
+
+
+@app.command(epilog="Example: rungs ingest docs handbook.pdf faq.csv")
+def ingest(
+    paths: Annotated[list[Path], typer.Argument(help="Files and folders; a folder is one source.")],
+    prune: Annotated[bool, typer.Option("--prune", help="Let a missing or empty folder remove its documents.")] = False,
+    as_json: Json = False,
+    home: Home = None,
+) -> None:
+    """Add or update knowledge. A second run of the same changes nothing."""
+    absolute = [str(path.expanduser().absolute()) for path in paths]
+    _command("ingest", {"paths": absolute, "prune": prune}, home, as_json, _print_ingest)
+
+
+@sources_app.command("list")
+def sources_list(as_json: Json = False, home: Home = None) -> None:
+    """List the sources."""
+    _command("sources-list", {}, home, as_json, _print_sources)
+
+
+@sources_app.command("remove", epilog="Example: rungs sources remove handbook")
+def sources_remove(
+    source: Annotated[str, typer.Argument(help="A source as `rungs sources list` names it.")],
+    as_json: Json = False,
+    home: Home = None,
+) -> None:
+    """Remove a source with all its documents."""
+    _command("sources-remove", {"source": source}, home, as_json, _print_removed)
+
+
+@app.command()
+def reindex(as_json: Json = False, home: Home = None) -> None:
+    """Rebuild Chroma and the keywords from the catalogue."""
+    _command(
+        "reindex", {}, home, as_json, lambda r: typer.echo(f"{r['passages']} passages indexed in {r['seconds']} s")
+    )
+
+
+@app.command(epilog='Example: rungs search "reset a password" -k 3')
+def search(
+    text: Annotated[str | None, typer.Argument(help="What to search for.")] = None,
+    k: Annotated[int, typer.Option("-k", min=1, max=200, help="How many passages.")] = 5,
+    batch: Annotated[
+        Path | None, typer.Option(help="JSONL with `id` and `question`; prints one object per row.")
+    ] = None,
+    as_json: Json = False,
+    home: Home = None,
+) -> None:
+    """Search the knowledge, without any model."""
+    if (text is None) == (batch is None):
+        raise typer.BadParameter("give either a text or --batch FILE")
+    arguments = {"text": text, "k": k, "batch": str(batch.absolute()) if batch else None}
+    _command("search", arguments, home, as_json, _print_search)
+
+
+@app.command(epilog="Example: rungs evaluate golden.jsonl --levels rag,auto --limit 50")
+def evaluate(
+    file: Annotated[Path, typer.Argument(help="A golden set (JSONL).")],
+    levels: Annotated[str, typer.Option(help="Comma-separated; auto is the cascade.")] = "prompting,rag,lora,auto",
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N rows.")] = None,
+    rows: Annotated[bool, typer.Option("--rows", help="With --json: every row's answer, too.")] = False,
+    as_json: Json = False,
+    home: Home = None,
+) -> None:
+    """Put a golden set through chosen levels: how often right, how often declined, at what cost."""
+    chosen = [level.strip() for level in levels.split(",") if level.strip()]
+    unknown = [level for level in chosen if level not in {choice.value for choice in LevelChoice}]
+    if unknown or not chosen:
+        raise typer.BadParameter(f"unknown level {', '.join(unknown) or '(none)'}: prompting, rag, lora, auto")
+    arguments = {"file": str(file.absolute()), "levels": chosen, "limit": limit, "rows": rows}
+    _command("evaluate", arguments, home, as_json, _print_evaluation)
+
+
+@app.command(epilog="Example: rungs calibrate golden.jsonl --max-wrong 0.1")
+def calibrate(
+    file: Annotated[Path, typer.Argument(help="A golden set (JSONL), with questions that nothing answers, too.")],
+    max_wrong: Annotated[float, typer.Option(min=0.001, max=0.9, help="Bound on wrong among accepted answers.")] = 0.05,
+    as_json: Json = False,
+    home: Home = None,
+) -> None:
+    """Fit the confidence on a golden set and choose the thresholds."""
+    _command("calibrate", {"file": str(file.absolute()), "max_wrong": max_wrong}, home, as_json, _print_calibration)
+
+
+@app.command()
+def doctor(as_json: Json = False, home: Home = None) -> None:
+    """Check that everything is in place, and say what to do where it is not."""
+
+    def run(settings: Settings) -> None:
+        from ui.doctor import examine
+
+        checks = list(examine(settings))
+        if as_json:
+            _print_json({"checks": checks})
+        else:
+            for check in checks:
+                typer.echo(f"{'ok  ' if check['ok'] else 'FAIL'}  {check['name']}: {check['detail']}")
+                if not check["ok"]:
+                    typer.echo(f"      {check['fix']}")
+        if not all(check["ok"] for check in checks):
+            raise typer.Exit(1)
+
+    _guarded(lambda: run(_settings(home)))
+
+
+@app.command()
+def prepare(as_json: Json = False, home: Home = None) -> None:
+    """Prepare the embedded model's weights (once; `serve` does it, too)."""
+
+    def run(settings: Settings) -> None:
+        from assistant.models.weights import prepare as prepare_weights
+
+        with _bar(as_json) as advance:
+            path = prepare_weights(settings.home, lambda done, total, label: advance(done, total, label))
+        _print_json({"weights": str(path)}) if as_json else typer.echo(f"weights ready: {path}")
+
+    _guarded(lambda: run(_settings(home)))
+
+
+def main() -> None:
+    """The entry point."""
+    try:
+        app()
+    except BrokenPipeError:
+        sys.stderr.close()
+        raise SystemExit(0) from None
+
+
+# running
+
+
+def _settings(home: Path | None, **flags: Any) -> Settings:
+    from assistant.settings import read_settings
+
+    return read_settings(home=home, **flags)
+
+
+def _guarded(work: Callable[[], None]) -> None:
+    """Run; an expected error is one clear line and exit status 1."""
+    from adapters.errors import AdapterError
+    from assistant.errors import AssistantError
+    from knowledge.errors import KnowledgeError
+
+    try:
+        work()
+    except BrokenPipeError:
+        raise
+    except (AssistantError, KnowledgeError, AdapterError, OSError) as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        typer.echo("stopped", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(f"rungs: {' '.join(message.split())}", err=True)
+    raise typer.Exit(1)
+
+
+def _command(
+    name: str, arguments: Mapping[str, Any], home: Path | None, as_json: bool, show: Callable[[Any], None]
+) -> None:
+    """Run a command where the home is owned: in a running server, or here."""
+
+    def run() -> None:
+        from assistant.home import running_server
+
+        settings = _settings(home)
+        server = running_server(settings.home)
+        if server:
+            from ui.control import call_server
+
+            _drain(name, call_server(server, name, arguments), as_json, show)
+        else:
+            _alone(settings, name, arguments, as_json, show)
+
+    _guarded(run)
+
+
+def _alone(
+    settings: Settings, name: str, arguments: Mapping[str, Any], as_json: bool, show: Callable[[Any], None]
+) -> None:
+    from assistant.home import owned
+
+    with owned(settings.home):
+        from assistant.build import build
+        from ui.commands import COMMANDS
+
+        rungs = build(settings)
+        try:
+            _drain(name, COMMANDS[name](rungs, arguments), as_json, show)
+        finally:
+            rungs.close()
+
+
+def _drain(name: str, steps: Iterator[Mapping[str, Any]], as_json: bool, show: Callable[[Any], None]) -> None:
+    from ui.commands import failed_in_part
+
+    result: Any = None
+    with _bar(as_json) as advance:
+        for step in steps:
+            if "progress" in step:
+                advance(**step["progress"])
+            elif "row" in step:
+                _print_json(step["row"], compact=True)
+            elif "error" in step:
+                _fail(step["error"])
+            else:
+                result = step["result"]
+    if result is None:
+        return
+    _print_json(result) if as_json else show(result)
+    if failed_in_part(name, result):
+        raise typer.Exit(1)
+
+
+class _bar:  # noqa: N801  (a context manager used like a function)
+    """A progress bar on standard error where somebody watches; nothing otherwise."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet or not sys.stderr.isatty()
+        self._progress: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> Callable[..., None]:
+        return self._advance
+
+    def __exit__(self, *_: object) -> None:
+        if self._progress:
+            self._progress.stop()
+
+    def _advance(self, done: int, total: int, label: str = "") -> None:
+        if self._quiet:
+            return
+        if self._progress is None:
+            from rich.console import Console
+            from rich.progress import Progress, TimeRemainingColumn
+
+            columns = [*Progress.get_default_columns()[:-1], TimeRemainingColumn()]
+            self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._task = self._progress.add_task("", total=total)
+            self._progress.start()
+        self._progress.update(self._task, completed=done, total=total, description=label[-40:].rjust(40))
+
+
+# printing
+
+
+def _print_json(document: Any, compact: bool = False) -> None:
+    typer.echo(json.dumps(document, ensure_ascii=False, indent=None if compact else 2))
+
+
+def _print_answer(result: Mapping[str, Any]) -> None:
+    typer.echo(result["answer"])
+    if result["citations"]:
+        typer.echo("")
+    for number, citation in enumerate(result["citations"], start=1):
+        where = citation["heading"] or citation["title"]
+        typer.echo(f"  [{number}] {citation['document']}" + (f" - {where}" if where else ""))
+    sure = f"{result['confidence']:.0%} sure" if result["confidence"] is not None else "confidence unknown"
+    by = f"level {result['level']}, {sure}" if result["level"] else result["outcome"].replace("_", " ")
+    facts = f"{by}; {result['seconds']:.1f} s; trace {result['trace_id']}; conversation {result['conversation_id']}"
+    typer.secho(f"\n{facts}", dim=True)
+
+
+def _print_ingest(result: Mapping[str, Any]) -> None:
+    counts = ", ".join(f"{result[name]} {name}" for name in ("added", "updated", "unchanged", "removed"))
+    typer.echo(f"{counts}; {result['passages']} passages; {result['seconds']:.1f} s")
+    for failure in result["failed"]:
+        typer.echo(f"rungs: {failure['source']}: {failure['reason']}", err=True)
+
+
+def _print_sources(result: Mapping[str, Any]) -> None:
+    if not result["sources"]:
+        typer.echo("Nothing is known yet. Add documents with: rungs ingest PATH")
+    for source in result["sources"]:
+        counts = f"{source['documents']} documents, {source['passages']} passages"
+        typer.echo(f"{source['source']}  ({counts}, updated {source['updated_at']})")
+
+
+def _print_removed(result: Mapping[str, Any]) -> None:
+    typer.echo(f"{result['source']}: {result['removed']} documents removed")
+
+
+def _print_search(result: Mapping[str, Any]) -> None:
+    if not result["results"]:
+        typer.echo("Nothing found.")
+    for number, found in enumerate(result["results"], start=1):
+        typer.secho(f"{number}. {found['document']}  {found['heading']}  ({found['score']:.4f})", bold=True)
+        text = " ".join(found["text"].split())
+        typer.echo(f"   {text[:300]}{'…' if len(text) > 300 else ''}")
+
+
+def _print_evaluation(result: Mapping[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    columns = ("n", "correct", "answered", "abstained", "wrong_accepted", "gold_retrieved", "token_f1", "seconds_p50")
+    table = Table("level", *columns)
+    for level, numbers in result["levels"].items():
+        table.add_row(level, *(str(numbers[column]) for column in columns))
+    Console().print(table)
+    if result["ungraded"]:
+        typer.echo(f"{result['ungraded']} rows state no expectation and were not graded.")
+
+
+def _print_calibration(result: Mapping[str, Any]) -> None:
+    if not result["levels"]:
+        typer.echo("No level could be calibrated: there were too few rows, or all were right or all wrong.")
+    for level, numbers in result["levels"].items():
+        if numbers["threshold"] is None:
+            typer.echo(f"{level}: nothing can be promised (about {numbers['rows_missing']} more right answers needed)")
+        else:
+            share, wrong = f"{numbers['coverage']:.0%}", f"{numbers['wrong_rate']:.1%}"
+            typer.echo(
+                f"{level}: accept from {numbers['threshold']:.2f}; answers {share}, {wrong} wrong "
+                f"(at most {numbers['bound']:.1%}, 95 % sure)"
+            )
