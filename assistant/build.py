@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assistant import prompts
@@ -24,7 +23,6 @@ from knowledge.store import KnowledgeStore
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-LIVE_ADAPTER = "live"
 EVIDENCE_TOKENS = {"embedded": 220}
 """Token budget for sentences in a prompt where a small model on a CPU reads it; others get EVIDENCE_TOKENS_SERVED."""
 EVIDENCE_TOKENS_SERVED = 1200
@@ -59,7 +57,7 @@ def build(settings: Settings) -> Rungs:
     embedder = make_embedder(settings.embedder, settings.home / "models")
     store = KnowledgeStore(engine, settings.home / "chroma", embedder)
     traces = TraceStore(engine)
-    adapters = {LIVE_ADAPTER: settings.adapter} if settings.adapter else {}
+    adapters = {settings.adapter.name: settings.adapter} if settings.adapter else {}
     model = make_model(settings, adapters)
     calibration = find_calibration(settings.home, model.fingerprint)
     return wire(settings, engine, store, traces, model, calibration)
@@ -74,11 +72,11 @@ def wire(
     calibration: Calibration,
 ) -> Rungs:
     """Put parts together that are already open; also how a new calibration takes effect without a restart."""
-    adapter = model.adapters[0] if model.adapters and settings.adapter else None
-    rag_answers_by = settings.rag_answers_by
+    adapter = settings.adapter.name if settings.adapter and settings.adapter.name in model.adapters else None
+    rag_answers_by: str = settings.rag_answers_by
     if rag_answers_by == "auto":
         rag_answers_by = calibration.rag_answers_by
-    fixed = versions_of(model, store, adapter, settings.adapter, calibration, rag_answers_by)
+    fixed = versions_of(model, store, adapter, calibration, rag_answers_by)
     bench = Bench(
         model=model,
         calibration=calibration,
@@ -102,7 +100,6 @@ def versions_of(
     model: ChatModel,
     store: KnowledgeStore,
     adapter: str | None,
-    folder: Path | None,
     calibration: Calibration,
     rag_answers_by: str,
 ) -> Mapping[str, str]:
@@ -110,7 +107,7 @@ def versions_of(
     return {
         "model": model.fingerprint,
         "model_name": model.name,
-        "adapter": str(folder) if adapter and folder else "none",
+        "adapter": adapter or "none",
         "prompts": prompts.fingerprint(),
         "embedder": store.embedder.fingerprint,
         "rag_answers_by": rag_answers_by,

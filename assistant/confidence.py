@@ -98,10 +98,7 @@ def read_calibration(path: Path) -> Calibration:
     """
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
-        levels = {
-            name: LevelConfidence(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
-            for name, fields in raw["levels"].items()
-        }
+        levels = {name: _level_confidence(fields) for name, fields in raw["levels"].items()}
         probe = raw.get("needs_no_document")
         return Calibration(
             levels=levels,
@@ -116,6 +113,12 @@ def read_calibration(path: Path) -> Calibration:
         raise AssistantError(
             f"calibration {path} cannot be read ({error}). Delete it, or fit it again with `rungs calibrate`."
         ) from error
+
+
+def _level_confidence(fields: Mapping[str, Any]) -> LevelConfidence:
+    """One level's part of the file; pydantic's checks are not worth its import here."""
+    parts: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
+    return LevelConfidence(**parts)
 
 
 def to_json(calibration: Calibration) -> str:
@@ -146,7 +149,7 @@ def find_calibration(home: Path, model_fingerprint: str) -> Calibration:
     if not shipped:
         return Calibration()
     borrowed = next((c for c in shipped if c.rag_answers_by == "quoting" and "rag" in c.levels), Calibration())
-    evidence = {
+    evidence: dict[Level, LevelConfidence] = {
         level: replace(fitted, belongs_to={"embedder": fitted.belongs_to["embedder"]})
         for level, fitted in borrowed.levels.items()
         if level == "rag"

@@ -10,14 +10,17 @@ import fcntl
 import json
 import os
 import secrets
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from assistant.errors import AssistantError, HomeInUse
 
 LOCK, SERVER = "lock", "server.json"
+PROBE_SECONDS = 0.3
+"""How long an owner waits for a look at the lock by `running_server` to pass, which takes microseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,32 +34,43 @@ class RunningServer:
 
 @contextmanager
 def owned(home: Path) -> Iterator[Path]:
-    """Own a home for as long as the block runs; makes the folder, readable by its owner alone.
+    """Own a home for as long as the block runs; what a server that died left behind is removed.
 
     Raises:
         HomeInUse: another process owns it; the message names its pid.
         AssistantError: the folder cannot be made or written.
     """
     try:
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_home(home)
         descriptor = os.open(home / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise AssistantError(
-            f"{home} cannot be used as RUNGS_HOME ({error.strerror}). Choose another folder with --home."
-        ) from error
+        raise _unusable(home, error) from error
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not _locked(descriptor):
             pid = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
-            raise HomeInUse(
-                f"{home} is in use by another Rungs process (pid {pid}). Wait for it, or stop it."
-            ) from error
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            raise HomeInUse(f"{home} is in use by another Rungs process (pid {pid}). Wait for it, or stop it.")
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            (home / SERVER).unlink(missing_ok=True)
+        except OSError as error:
+            raise _unusable(home, error) from error
         yield home
     finally:
         os.close(descriptor)
+
+
+def make_home(home: Path) -> Path:
+    """Make the folder if it is not there, readable by its owner alone; one that is there keeps its permissions.
+
+    Raises:
+        AssistantError: it cannot be made.
+    """
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise _unusable(home, error) from error
+    return home
 
 
 @contextmanager
@@ -91,9 +105,35 @@ def running_server(home: Path) -> RunningServer | None:
 def secret(home: Path, name: str) -> str:
     """A random secret of this home that survives restarts; made on first use, readable by the owner alone."""
     path = home / f"{name}.secret"
-    try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            file.write(secrets.token_urlsafe(32))
-    except FileExistsError:
-        pass
+    if not path.exists():
+        fresh = secrets.token_urlsafe(32)
+        draft = home / f".{name}.{secrets.token_hex(8)}.part"
+        try:
+            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+                file.write(fresh)
+                file.flush()
+                os.fsync(file.fileno())
+            with suppress(FileExistsError):  # two at once: the first one counts
+                os.link(draft, path)
+        finally:
+            draft.unlink(missing_ok=True)
     return path.read_text(encoding="utf-8")
+
+
+def _locked(descriptor: int) -> bool:
+    """Whether the lock could be taken, within the time that a look at it may hold it."""
+    deadline = time.monotonic() + PROBE_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+        else:
+            return True
+
+
+def _unusable(home: Path, error: OSError) -> AssistantError:
+    why = error.strerror or error
+    return AssistantError(f"{home} cannot be used as RUNGS_HOME ({why}). Choose another folder with --home.")

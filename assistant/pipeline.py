@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
@@ -23,6 +23,8 @@ from assistant.types import (
     Evidence,
     Finished,
     Question,
+    State,
+    Step,
     Trace,
     TransferLevel,
     Words,
@@ -101,8 +103,8 @@ class Assistant:
         return last.trace
 
     def _climb(
-        self, question: Question, evidence: Evidence, steps: Sequence[routing.Step], cancel: threading.Event
-    ) -> Iterator[Event]:
+        self, question: Question, evidence: Evidence, steps: Sequence[Step], cancel: threading.Event
+    ) -> Generator[Event, None, tuple[Attempt, ...]]:
         attempts: list[Attempt] = []
         answered_by = None
         for level, step in zip(self.levels, steps, strict=True):
@@ -123,7 +125,7 @@ class Assistant:
 
     def _try(
         self, level: TransferLevel, question: Question, evidence: Evidence, cancel: threading.Event
-    ) -> Iterator[Event]:
+    ) -> Generator[Event, None, Attempt]:
         started = time.monotonic()
         attempt = Attempt(level.name)
         try:
@@ -167,7 +169,7 @@ def _conclude(question: Question, evidence: Evidence, attempts: Sequence[Attempt
     return Answer(prompts.ABSTAIN + prompts.ABSTAIN_SOURCES + prompts.ABSTAIN_PERSON, "abstained", citations=closest)
 
 
-def _verdict_in_words(attempt: Attempt) -> tuple[str, str]:
+def _verdict_in_words(attempt: Attempt) -> tuple[State, str]:
     if attempt.failure:
         return "failed", attempt.failure
     if attempt.accepted:

@@ -40,6 +40,7 @@ questions = Table(
     Column("tokens_out", Integer),
     Column("reason", Text),
     Column("versions", Text, nullable=False),
+    Column("answer", Text),
     Column("record", Text),
     Column("started_at", Text, nullable=False),
     Index("questions_by_conversation", "conversation"),

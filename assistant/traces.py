@@ -8,86 +8,32 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from sqlalchemy import Connection, Engine, Row, Select, func, insert, select, update
+from sqlalchemy import Connection, Engine, Row, Select, func, insert, or_, select, update
 
 from assistant.errors import AssistantError
+from assistant.stored import ConversationSummary, Feedback, HandOff, StoredTurn, TraceSummary
 from assistant.tables import attempts, conversations, feedback, handoffs, questions
-from assistant.trace_json import dump_trace, parse_trace
-from assistant.types import Answer, Level, Outcome, Question, Trace, Turn
+from assistant.trace_json import dump_trace, parse_answer, parse_trace
+from assistant.types import Question, Trace, Turn
 from knowledge.database import migrate, reading, writing
 from knowledge.text import clean
+
+__all__ = ["ConversationSummary", "Feedback", "HandOff", "StoredTurn", "TraceStore", "TraceSummary"]
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 VERSION_TABLE = "alembic_version_assistant"
 TITLE_CHARACTERS = 80
 REASON_CHARACTERS = 2000
+HISTORY_QUESTIONS = 20
+"""Earlier questions that a next one carries along: more than any level reads, and a bound on every record's size."""
+T = TypeVar("T")
 ID_BYTES = 16
 """128 bits: ids cannot be guessed."""
-
-
-@dataclass(frozen=True, slots=True)
-class ConversationSummary:
-    """A conversation as a list shows it."""
-
-    id: str
-    title: str
-    updated_at: str
-    turns: int
-
-
-@dataclass(frozen=True, slots=True)
-class StoredTurn:
-    """One question of a conversation with its answer; None where it was interrupted."""
-
-    trace_id: str
-    question: str
-    answer: Answer | None
-    feedback: int = 0
-    """1 thumbs up, -1 thumbs down, 0 none."""
-
-
-@dataclass(frozen=True, slots=True)
-class TraceSummary:
-    """A question as the console lists it."""
-
-    id: str
-    conversation_id: str
-    question: str
-    status: str
-    level: Level | None
-    outcome: Outcome | None
-    confidence: float | None
-    seconds: float | None
-    tokens: int
-    surface: str
-    started_at: str
-    feedback: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class HandOff:
-    """A conversation that waits for a person."""
-
-    id: str
-    conversation_id: str
-    reason: str
-    summary: str
-    asked_at: str
-
-
-@dataclass(frozen=True, slots=True)
-class Feedback:
-    """A thumb with its reason."""
-
-    value: int
-    reason: str
-    given_at: str
 
 
 class TraceStore:
@@ -134,39 +80,46 @@ class TraceStore:
         with reading(self._engine) as connection:
             return tuple(ConversationSummary(*row) for row in connection.execute(query))
 
-    def turns(self, conversation_id: str) -> tuple[StoredTurn, ...]:
-        """The turns of a conversation in order, without superseded ones."""
+    def turns(self, conversation_id: str, latest: int | None = None) -> tuple[StoredTurn, ...]:
+        """The turns of a conversation in order, without superseded ones; `latest` leaves the older ones out."""
         query = (
             select(questions.c.id, questions.c.text, questions.c.record)
             .where(questions.c.conversation == clean(conversation_id), ~questions.c.superseded)
-            .order_by(questions.c.number)
+            .order_by(questions.c.number.desc())
+            .limit(latest)
         )
         with reading(self._engine) as connection:
             rows = connection.execute(query).all()
-            thumbs = _thumbs(connection, [row.id for row in rows])
+            thumbs = _thumbs(connection, query)
         return tuple(
-            StoredTurn(row.id, row.text, parse_trace(row.record).answer if row.record else None, thumbs.get(row.id, 0))
-            for row in rows
+            StoredTurn(row.id, row.text, _read(parse_answer, row) if row.record else None, thumbs.get(row.id, 0))
+            for row in reversed(rows)
         )
 
     def history(self, conversation_id: str) -> tuple[Turn, ...]:
-        """What a next question's history is: answered turns only."""
+        """What a next question's history is: the latest answered turns, oldest first."""
+        query = (
+            select(questions.c.text, questions.c.answer)
+            .where(questions.c.conversation == clean(conversation_id), ~questions.c.superseded)
+            .where(questions.c.answer.is_not(None))
+            .order_by(questions.c.number.desc())
+            .limit(HISTORY_QUESTIONS)
+        )
+        with reading(self._engine) as connection:
+            rows = connection.execute(query).all()
         return tuple(
-            turn
-            for stored in self.turns(conversation_id)
-            if stored.answer is not None
-            for turn in (Turn("user", stored.question), Turn("assistant", stored.answer.text))
+            turn for asked, answer in reversed(rows) for turn in (Turn("user", asked), Turn("assistant", answer))
         )
 
     def supersede(self, conversation_id: str, trace_id: str) -> None:
         """A retry or an edit: this turn and later ones leave the conversation; their records stay."""
-        number = select(questions.c.number).where(questions.c.id == trace_id).scalar_subquery()
+        within = questions.c.conversation == clean(conversation_id)
         with writing(self._engine) as connection:
-            connection.execute(
-                update(questions)
-                .where(questions.c.conversation == clean(conversation_id), questions.c.number >= number)
-                .values(superseded=True)
-            )
+            first = connection.scalar(select(questions.c.number).where(questions.c.id == clean(trace_id), within))
+            if first is None:  # of another conversation, or of none
+                return
+            later = update(questions).where(within, questions.c.number >= first)
+            connection.execute(later.values(superseded=True))
 
     def asked(self, visitor: str) -> frozenset[str]:
         """The texts of all questions that a visitor asked."""
@@ -195,7 +148,7 @@ class TraceStore:
                 "id": trace_id,
                 "conversation": conversation,
                 "text": text,
-                "surface": question.surface,
+                "surface": clean(question.surface),
                 "status": "started",
                 "superseded": False,
                 "versions": json.dumps(dict(versions)),
@@ -209,7 +162,11 @@ class TraceStore:
         return trace_id
 
     def finish(self, trace: Trace) -> None:
-        """Close a question's row with everything that happened."""
+        """Close a question's row with everything that happened.
+
+        Raises:
+            AssistantError: no such question is open.
+        """
         drafts = [attempt.draft for attempt in trace.attempts if attempt.draft]
         closed = {
             "status": "finished",
@@ -219,15 +176,16 @@ class TraceStore:
             "seconds": trace.seconds,
             "tokens_in": sum(draft.tokens_in for draft in drafts),
             "tokens_out": sum(draft.tokens_out for draft in drafts),
-            "record": clean(dump_trace(trace)),
+            "answer": clean(trace.answer.text),
+            "record": dump_trace(trace),
         }
         tried = [
             {
                 "question": trace.id,
                 "level": attempt.level,
                 "accepted": attempt.accepted,
-                "skipped_because": attempt.skipped_because,
-                "failure": attempt.failure,
+                "skipped_because": attempt.skipped_because and clean(attempt.skipped_because),
+                "failure": attempt.failure and clean(attempt.failure),
                 "confidence": attempt.confidence,
                 "threshold": attempt.threshold,
                 "seconds": attempt.seconds,
@@ -237,16 +195,18 @@ class TraceStore:
             for attempt in trace.attempts
         ]
         with writing(self._engine) as connection:
-            connection.execute(update(questions).where(questions.c.id == trace.id).values(**closed))
+            same = questions.c.id == trace.id
+            if not connection.execute(update(questions).where(same, _OPEN).values(**closed)).rowcount:
+                raise AssistantError(f"trace {trace.id!r} cannot be closed: no such question is open.")
             if tried:
                 connection.execute(insert(attempts), tried)
 
     def interrupted(self, trace_id: str, reason: str) -> None:
-        """Close a question's row without an answer."""
+        """Close a question's row without an answer; one that is closed already stays as it is."""
         with writing(self._engine) as connection:
             connection.execute(
                 update(questions)
-                .where(questions.c.id == trace_id)
+                .where(questions.c.id == trace_id, _OPEN)
                 .values(status="interrupted", reason=clean(reason)[:REASON_CHARACTERS])
             )
 
@@ -255,7 +215,7 @@ class TraceStore:
         with writing(self._engine) as connection:
             left = connection.execute(
                 update(questions)
-                .where(questions.c.status == "started")
+                .where(_OPEN)
                 .values(status="interrupted", reason="Rungs stopped before the answer was complete")
             )
             return int(left.rowcount)
@@ -280,21 +240,23 @@ class TraceStore:
         elif outcome:
             query = query.where(questions.c.outcome == outcome)
         if text.strip():
-            query = query.where(func.lower(questions.c.text).contains(clean(text).strip().lower(), autoescape=True))
+            wanted = clean(text).strip()  # SQLite lowers ASCII alone: other letters match as they are written, too
+            folded = func.lower(questions.c.text).contains(wanted.lower(), autoescape=True)
+            query = query.where(or_(folded, questions.c.text.contains(wanted, autoescape=True)))
         if confidence_max is not None:
             query = query.where(questions.c.confidence <= confidence_max)
         if since:
             query = query.where(questions.c.started_at >= since)
         with reading(self._engine) as connection:
             rows = connection.execute(query).all()
-            thumbs = _thumbs(connection, [row.id for row in rows])
+            thumbs = _thumbs(connection, query)
         return tuple(_summary(row, thumbs.get(row.id, 0)) for row in rows)
 
     def load(self, trace_id: str) -> Trace:
         """One trace at full depth.
 
         Raises:
-            AssistantError: there is none, or it was interrupted before there was anything to record.
+            AssistantError: there is none, it is damaged, or it was interrupted before there was anything to record.
         """
         with reading(self._engine) as connection:
             row = connection.execute(_by_id(trace_id)).first()
@@ -302,7 +264,7 @@ class TraceStore:
             raise AssistantError(f"there is no trace {trace_id!r}.")
         if not row.record:
             raise AssistantError(f"trace {trace_id!r} was {row.status}: {row.reason or 'the answer is being written'}.")
-        return parse_trace(row.record)
+        return _read(parse_trace, row)
 
     def shares(self, since: str | None = None) -> dict[str, int]:
         """How many questions each level answered, and how many were abstained, handed_off or interrupted."""
@@ -333,7 +295,7 @@ class TraceStore:
             "given_at": _now(),
         }
         with writing(self._engine) as connection:
-            if connection.execute(_by_id(trace_id)).first() is None:
+            if connection.scalar(select(questions.c.number).where(questions.c.id == clean(trace_id))) is None:
                 raise AssistantError(f"there is no trace {trace_id!r}.")
             connection.execute(insert(feedback), row)
 
@@ -344,7 +306,11 @@ class TraceStore:
             return tuple(Feedback(*row) for row in connection.execute(query.where(feedback.c.question == trace_id)))
 
     def hand_off(self, conversation_id: str, reason: str, summary: str) -> str:
-        """Record that a conversation waits for a person. Returns the hand-off's id."""
+        """Record that a conversation waits for a person. Returns the hand-off's id.
+
+        Raises:
+            AssistantError: there is no such conversation.
+        """
         fresh = secrets.token_hex(ID_BYTES)
         row = {
             "id": fresh,
@@ -354,6 +320,8 @@ class TraceStore:
             "asked_at": _now(),
         }
         with writing(self._engine) as connection:
+            if connection.scalar(_owner(conversation_id)) is None:
+                raise AssistantError(f"there is no conversation {conversation_id!r} to hand off.")
             connection.execute(insert(handoffs), row)
         return fresh
 
@@ -366,6 +334,9 @@ class TraceStore:
             return tuple(HandOff(*row) for row in connection.execute(query))
 
 
+_OPEN = questions.c.status == "started"
+
+
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
@@ -375,17 +346,26 @@ def _owner(conversation_id: str) -> Select[tuple[Any]]:
 
 
 def _by_id(trace_id: str) -> Select[tuple[Any, ...]]:
-    return select(questions).where(questions.c.id == trace_id)
+    return select(questions).where(questions.c.id == clean(trace_id))
 
 
 def _new_conversation(connection: Connection, conversation_id: str, visitor: str, surface: str) -> None:
-    row = {"id": conversation_id, "visitor": clean(visitor), "surface": surface, "title": ""}
+    row = {"id": conversation_id, "visitor": clean(visitor), "surface": clean(surface), "title": ""}
     connection.execute(insert(conversations), row | {"started_at": _now(), "updated_at": _now()})
 
 
-def _thumbs(connection: Connection, trace_ids: Sequence[str]) -> dict[str, int]:
-    query = select(feedback.c.question, feedback.c.value).where(feedback.c.question.in_(trace_ids))
+def _thumbs(connection: Connection, found: Select[Any]) -> dict[str, int]:
+    """The latest thumb of each question that `found` selects."""
+    chosen = found.with_only_columns(questions.c.id).subquery()
+    query = select(feedback.c.question, feedback.c.value).join(chosen, chosen.c.id == feedback.c.question)
     return {question: value for question, value in connection.execute(query.order_by(feedback.c.number))}
+
+
+def _read(parse: Callable[[str], T], row: Row[Any]) -> T:
+    try:
+        return parse(row.record)
+    except (ValueError, KeyError, TypeError) as error:
+        raise AssistantError(f"the record of trace {row.id!r} is damaged ({error}). Restore a backup.") from error
 
 
 def _summary(row: Row[Any], thumb: int) -> TraceSummary:

@@ -11,6 +11,7 @@ from knowledge.types import Hit, Sentence
 
 Level = Literal["prompting", "rag", "lora"]
 LEVEL_NAMES: tuple[Level, ...] = ("prompting", "rag", "lora")
+State = Literal["trying", "skipped", "rejected", "accepted", "failed"]
 Outcome = Literal["answered", "abstained", "handed_off"]
 Role = Literal["system", "user", "assistant"]
 
@@ -51,8 +52,11 @@ class ChatModel(Protocol):
     fingerprint: str
     """Identifies the weights (a hash, or server and model name): calibration is keyed on it."""
     context_tokens: int
-    adapters: tuple[str, ...]
-    """Names that `stream(adapter=)` accepts."""
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """Names that `stream(adapter=)` accepts."""
+        ...
 
     def stream(
         self,
@@ -221,7 +225,7 @@ class Climbing:
     """Stream event: a level starts, is skipped, is not accepted, or is accepted. Surfaces show it as progress."""
 
     level: Level
-    state: Literal["trying", "skipped", "rejected", "accepted", "failed"]
+    state: State
     note: str = ""
     """A short reason in words."""
 

@@ -75,7 +75,9 @@ def main() -> None:
     print("batch  tokens/s (median)  wait s (median)  wait s (longest)")
     for batch in BATCHES:
         wait = waits[batch]
-        print(f"{batch:5d}  {statistics.median(speeds[batch]):17.0f}  {statistics.median(wait):15.2f}  {max(wait):16.2f}")
+        print(
+            f"{batch:5d}  {statistics.median(speeds[batch]):17.0f}  {statistics.median(wait):15.2f}  {max(wait):16.2f}"
+        )
 
 
 VOCABULARY = "time place order river house garden train paper window market letter animal colour number".split()

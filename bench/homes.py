@@ -43,9 +43,9 @@ def open_model() -> ChatModel:
 
 
 @contextmanager
-def open_home(name: str, model: ChatModel) -> Iterator[Rungs]:
+def open_home(name: str, model: ChatModel, rag_answers_by: str = "auto") -> Iterator[Rungs]:
     """A set's knowledge with the given model on it; ingested on first use, checked against the documents after."""
-    settings = Settings(home=HOMES / name, demo=False)
+    settings = Settings(home=HOMES / name, demo=False, rag_answers_by=rag_answers_by)  # type: ignore[arg-type]
     engine = open_engine(settings.database_url)
     store = KnowledgeStore(engine, settings.home / "chroma", make_embedder("minilm", HOMES / "models"))
     folder = documents(name)
@@ -53,7 +53,7 @@ def open_home(name: str, model: ChatModel) -> Iterator[Rungs]:
     for step in track(steps, description=f"{name}: ingesting", transient=True):
         if isinstance(step, IngestReport) and step.failed:
             raise SystemExit(f"{name}: {step.failed}")
-    assert not any(document.endswith(".jsonl") for document in store.known(str(folder)))  # noqa: S101
+    assert not any(document.endswith(".jsonl") for document in store.known(str(folder)))
     calibration = find_calibration(settings.home, model.fingerprint)
     try:
         yield wire(settings, engine, store, TraceStore(engine), model, calibration)

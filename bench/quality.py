@@ -23,7 +23,9 @@ RESULTS = HOMES / "quality.jsonl"
 LEVELS = ("prompting", "rag", "auto", "naive")
 FOREIGN = 100
 FIRST = 5
-COLUMNS = "n right contains answered abstained wrong_accepted gold_in_5 token_f1 words tokens_in tokens_out p50 p95".split()
+COLUMNS = (
+    "n right contains answered abstained wrong_accepted gold_in_5 token_f1 words tokens_in tokens_out p50 p95".split()
+)
 
 
 def report_rows(name: str) -> dict[str, list[sets.GoldenRow]]:
@@ -79,7 +81,8 @@ def _first_ranks(rungs: Any, row: sets.GoldenRow) -> dict[str, bool]:
     words = sorted((h for h in hits if h.keyword_rank is not None), key=lambda h: h.keyword_rank)
     lists = {"dense": dense, "keywords": words, "fused": hits}
     return {
-        f"gold_by_{way}": any(h.passage.document in row.gold_docs for h in found[:FIRST]) for way, found in lists.items()
+        f"gold_by_{way}": any(h.passage.document in row.gold_docs for h in found[:FIRST])
+        for way, found in lists.items()
     }
 
 
@@ -92,7 +95,8 @@ def table(records: Sequence[dict[str, Any]]) -> str:
             chosen = [
                 r
                 for r in records
-                if r["level"] == level and (r["block"] == block or (block not in blocks and r["block"] != "written out"))
+                if r["level"] == level
+                and (r["block"] == block or (block not in blocks and r["block"] != "written out"))
             ]
             if chosen:
                 lines.append(f"| {block} | {level} | " + " | ".join(_cells(chosen)) + " |")

@@ -18,6 +18,7 @@ from assistant.evaluation.golden import GoldenRow, read_golden, row_of
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 HANDBOOK = Path(__file__).resolve().parents[1] / "knowledge" / "handbook"
+GOLDEN = HANDBOOK.parent / "golden" / "handbook.jsonl"
 SEED = 20261122
 Row = TypeVar("Row")
 Split = Literal["train", "calibrate", "report"]
@@ -98,7 +99,7 @@ def small_talk_rows(split: Split, count: int) -> list[GoldenRow]:
 
 def demo_rows(split: Split) -> list[GoldenRow]:
     """The handbook's golden set: one half calibrates, the other reports; nothing of it trains."""
-    rows = read_golden(HANDBOOK / "golden.jsonl")
+    rows = read_golden(GOLDEN)
     return [row for row in rows if (_third(row.id, 2) == 0) == (split == "calibrate")] if split != "train" else []
 
 

@@ -57,7 +57,7 @@ def collect(probe: NeedsNoDocument) -> tuple[list[Result], dict[str, str]]:
     """Every calibrate row through level rag, and a share of them through level prompting."""
     model, results, versions = open_model(), [], {}
     for name in NAMES:
-        with open_home(name, model) as rungs:
+        with open_home(name, model, "quoting") as rungs:
             asking = replace(rungs.assistant, find=replace(rungs.assistant.find, needs_no_document=probe))
             rungs = replace(rungs, assistant=asking)
             rows = calibrate_rows(name)
@@ -76,7 +76,9 @@ def main() -> None:
     max_wrong = parser.parse_args().max_wrong
     probe = fit_probe(make_embedder("minilm", HOMES / "models"))
     results, versions = collect(probe)
-    made_from = "calibrate rows of squad2, tidb-docs, arduino-help, clinc-oos, banking77, half of the handbook's golden set"
+    made_from = (
+        "calibrate rows of squad2, tidb-docs, arduino-help, clinc-oos, banking77, half of the handbook's golden set"
+    )
     before = Calibration(needs_no_document=probe)
     report = fit(results, before, versions, max_wrong, made_from)
     SHIPPED.mkdir(exist_ok=True)

@@ -8,7 +8,6 @@ one. Chroma is not known here: a change only leaves the passage ids in the backl
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -19,7 +18,7 @@ from sqlalchemy.sql.elements import KeyedColumnElement
 from knowledge import keywords
 from knowledge.tables import documents, index_backlog, knowledge_meta, passage_vectors, passages
 from knowledge.text import clean
-from knowledge.types import Passage, SourceSummary, Vectors
+from knowledge.types import Passage, Vectors
 
 T = TypeVar("T")
 AnyRow = Row[*tuple[Any, ...]]
@@ -38,19 +37,6 @@ _PASSAGE = select(
     passages.c.page,
     documents.c.uri,
 ).join(documents, passages.c.document == documents.c.number)
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentSummary:
-    """One document, as a page lists it."""
-
-    source: str
-    path: str
-    title: str
-    uri: str
-    passages: int
-    updated_at: str
-    """ISO 8601, UTC."""
 
 
 def blob(vector: Vectors) -> bytes:
@@ -92,7 +78,8 @@ def put(
         vectors: one row for each of them.
         embedder: fingerprint of what made the vectors.
     """
-    _, touched = remove(connection, document["source"], [document["path"]])
+    before = _vectors_of_document(connection, document["source"], document["path"], embedder)
+    remove(connection, document["source"], [document["path"]])
     row = {**document, "updated_at": datetime.now(UTC).isoformat(timespec="seconds")}
     number = connection.execute(insert(documents).values(row)).inserted_primary_key[0]  # type: ignore[index]
     if parts:
@@ -117,8 +104,18 @@ def put(
         )
         title = document["title"]
         keywords.add(connection, ((numbers[r["id"]], f"{title} {r['heading']}", r["text"]) for r in rows))
-    touched |= {part.id for part in parts}
-    return touched
+    after = {part.id: blob(row) for part, row in zip(parts, vectors, strict=True)}
+    return {i for i in before.keys() | after.keys() if before.get(i) != after.get(i)}
+
+
+def _vectors_of_document(connection: Connection, source: str, path: str, embedder: str) -> dict[str, bytes]:
+    query = (
+        select(passages.c.id, passage_vectors.c.vector)
+        .join(documents, passages.c.document == documents.c.number)
+        .join(passage_vectors, passage_vectors.c.passage == passages.c.number)
+        .where(documents.c.source == source, documents.c.path == path, passage_vectors.c.embedder == embedder)
+    )
+    return {passage_id: vector for passage_id, vector in connection.execute(query)}
 
 
 def remove(connection: Connection, source: str, paths: Sequence[str] | None = None) -> tuple[int, set[str]]:
@@ -174,38 +171,6 @@ def contents(connection: Connection) -> list[tuple[str, str]]:
     """(path, fingerprint) of every document, in order, whatever its source is called."""
     rows = connection.execute(select(documents.c.path, documents.c.fingerprint))
     return sorted((path, fingerprint) for path, fingerprint in rows)
-
-
-def sources(connection: Connection) -> tuple[SourceSummary, ...]:
-    """Every source, by name."""
-    each = select(
-        documents.c.source,
-        func.count(func.distinct(documents.c.number)),
-        func.count(passages.c.number),
-        func.max(documents.c.updated_at),
-    ).outerjoin(passages, passages.c.document == documents.c.number)
-    rows = connection.execute(each.group_by(documents.c.source).order_by(documents.c.source))
-    return tuple(SourceSummary(*row) for row in rows)
-
-
-def list_documents(connection: Connection, source: str | None = None) -> tuple[DocumentSummary, ...]:
-    """Every document, of one source or of all, by source and path."""
-    d = documents.c
-    query = select(d.source, d.path, d.title, d.uri, func.count(passages.c.number), d.updated_at)
-    query = query.outerjoin(passages, passages.c.document == d.number).group_by(d.number)
-    if source is not None:
-        query = query.where(d.source == source)
-    return tuple(DocumentSummary(*row) for row in connection.execute(query.order_by(d.source, d.path)))
-
-
-def headings(connection: Connection) -> tuple[tuple[str, str, str], ...]:
-    """Distinct (document, title, heading path), in reading order."""
-    rows = connection.execute(
-        select(documents.c.path, documents.c.title, passages.c.heading)
-        .join(passages, passages.c.document == documents.c.number)
-        .order_by(documents.c.source, documents.c.path, passages.c.position)
-    )
-    return tuple(dict.fromkeys((path, title, heading) for path, title, heading in rows))
 
 
 def passage_by_id(connection: Connection, passage_id: str) -> Passage | None:

@@ -13,13 +13,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from knowledge.embedding import embedded_text
 from knowledge.sentences import FENCE, sentences
 from knowledge.types import Document, Embedder, Passage, Section
 
 VERSION = "1"
 """Part of every document's fingerprint: raise it when loaders or this file make other passages of the same bytes."""
 TOKENS_MAX = 230
-"""Address and text together; MiniLM reads 256 with its two special tokens, and other text can take the place of some."""
+"""Address and text together; MiniLM reads 256, two special tokens and restored fences among them."""
 ROOM_LEAST = 80
 """Tokens left for the text however long its address is."""
 CHARACTERS_PER_TOKEN_MAX = 8
@@ -28,6 +29,8 @@ TINY_TOKENS = 20
 """A section of fewer tokens, heading included, is merged with tiny neighbours under the same parent."""
 MERGED_TOKENS_MAX = 120
 SEPARATOR = " > "
+embedding_text = embedded_text
+"""What of a passage is embedded; its tokens are what `TOKENS_MAX` bounds."""
 
 
 @dataclass(frozen=True, slots=True)

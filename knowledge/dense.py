@@ -13,14 +13,13 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 
-import numpy as np
 from sqlalchemy import Connection, Engine
 
-from knowledge import catalog
+from knowledge import canaries, catalog
 from knowledge.database import reading, writing
 from knowledge.embedding import embedded_text
 from knowledge.errors import IndexDamaged, KnowledgeError, StorageFull
@@ -34,7 +33,6 @@ BATCH = 512
 """Changed passages that wait before Chroma is written: one large write is far cheaper than many small ones."""
 EMBED_BATCH = 64
 FILL_BATCH = 1000
-CANARIES = 24
 REPAIRED_AT_OPEN = 3000
 """A damaged index of at most this many passages is rebuilt while opening; a larger one in the background."""
 RETRY_SECONDS = 30.0
@@ -71,9 +69,12 @@ class DenseSearch:
         if not count:
             self._forget_all()
             return
+        if not self._name:  # killed before the first index was made
+            self.follow()
+            return
         try:
             self._index = VectorIndex.open(
-                self._folder / (self._name or "none"), self._manifest(self._name), facts.get("index_seal", "")
+                self._folder / self._name, self._manifest(self._name), facts.get("index_seal", "")
             )
             self._catch_up(self._index)
             self._verify(self._index)
@@ -89,21 +90,6 @@ class DenseSearch:
                 catalog.clear_backlog(connection)
             self._backlog = set()
         self._sweep()
-
-    def _verify(self, index: VectorIndex) -> None:
-        fingerprint = self._embedder.fingerprint
-        with reading(self._engine) as connection:
-            numbers = catalog.all_numbers(connection)
-            chosen = {numbers[i] for i in np.linspace(0, len(numbers) - 1, CANARIES).astype(int)} if numbers else set()
-            blobs = catalog.vectors_of(connection, sorted(chosen), fingerprint)
-            canaries = catalog.matrix(list(blobs.values()), self._embedder.dimension)
-
-            def stored(ids: Sequence[str]) -> Mapping[str, Vectors]:
-                found = catalog.numbers_of(connection, ids)
-                vectors = catalog.vectors_of(connection, list(found.values()), fingerprint)
-                return {i: np.frombuffer(vectors[n], dtype="<f4") for i, n in found.items() if n in vectors}
-
-            index.verify(len(numbers), canaries, stored)
 
     def _repair(self, error: KnowledgeError, count: int) -> None:
         log.warning("%s Rebuilding it from the catalogue.", error)
@@ -127,6 +113,10 @@ class DenseSearch:
                         return
         except KnowledgeError as failure:
             self._fail(failure)
+
+    def _verify(self, index: VectorIndex) -> None:
+        with reading(self._engine) as connection:
+            canaries.check(connection, index, self._embedder)
 
     # following
 
@@ -278,7 +268,7 @@ class DenseSearch:
         """Bring the index up to date and give its files back. Idempotent."""
         self.stop_repair()
         with self._lock:
-            if self._index:
+            if self._index or not self._name:
                 self.follow()
             self._drop()
 

@@ -11,32 +11,22 @@ Chroma may read them. The only file that imports chromadb. Called by `store.py` 
 from __future__ import annotations
 
 import hashlib
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
-
-import numpy as np
+from typing import Any
 
 from knowledge.errors import IndexDamaged, StorageFull
 from knowledge.types import Vectors
 
-T = TypeVar("T")
-
 COLLECTION = "passages"
-EF_SEARCH = 300
-"""Recall at 40 over 5,000 passages of technical documentation: 1.0; with Chroma's 100 0.99, in the same time."""
-OPEN_SECONDS = 10.0
-"""Opening a database that another process has locked hangs for minutes inside Chroma."""
-SAME = 0.999
-"""Cosine above which two vectors count as the same."""
-HONEST = 0.5
-"""Least share of canaries that must find themselves."""
-
-Stored = Callable[[Sequence[str]], Mapping[str, Vectors]]
-"""Looks up the catalogue's vectors by passage id; unknown ids are missing."""
-
+GRAPH = {"space": "cosine", "ef_construction": 200, "ef_search": 300, "max_neighbors": 32}
+"""Wider than Chroma's defaults (100, 100, 16). Vectors that find themselves: 0.94 instead of 0.82 of 1,500 very similar
+ones; recall at 40 over 5,000 passages of technical documentation 1.0 instead of 0.99. Costs a third more on insertion,
+a fiftieth of what embedding them takes."""
+LOCK_SECONDS = 2.0
+"""How long another process may hold Chroma's database before it counts as locked."""
 Manifest = Mapping[str, str | int]
 """What the collection says about itself: `name`, `embedder`, `dimension`."""
 
@@ -56,19 +46,16 @@ class VectorIndex:
         Raises:
             StorageFull, IndexDamaged: it could not be made.
         """
-
-        def make() -> VectorIndex:
+        with _explained("create"):
             folder.mkdir(parents=True)
             client = _client(folder)
             collection = client.create_collection(
                 COLLECTION,
                 metadata=dict(manifest),
-                configuration={"hnsw": {"space": "cosine", "ef_search": EF_SEARCH}},
+                configuration={"hnsw": GRAPH},
                 embedding_function=None,
             )
             return cls(client, collection)
-
-        return _in_time(make, folder)
 
     @classmethod
     def open(cls, folder: Path, manifest: Manifest, sealed: str) -> VectorIndex:
@@ -77,10 +64,8 @@ class VectorIndex:
         Raises:
             IndexDamaged: missing, corrupt, locked by another process, or another index than the catalogue's.
         """
-
-        def find() -> VectorIndex:
-            if not (folder / "chroma.sqlite3").is_file():
-                raise IndexDamaged(f"{folder}: the vector index is missing.")
+        with _explained("open"):
+            _check_lock(folder / "chroma.sqlite3")
             if seal(folder) != sealed:
                 raise IndexDamaged(f"{folder}: files of the vector index are not as they were left.")
             client = _client(folder)
@@ -93,8 +78,6 @@ class VectorIndex:
             except BaseException:
                 client.close()
                 raise
-
-        return _in_time(find, folder)
 
     def count(self) -> int:
         """How many vectors Chroma says it holds."""
@@ -120,32 +103,6 @@ class VectorIndex:
             found = self._collection.query(query_embeddings=queries, n_results=limit, include=[])
             return [[str(passage_id) for passage_id in ids] for ids in found["ids"]]
 
-    def verify(self, expected: int, canaries: Vectors, stored: Stored) -> None:
-        """Check honesty: the count, and that queries by stored vectors find those very vectors.
-
-        An approximate index may miss some on crowded data, a broken one misses nearly all.
-
-        Args:
-            expected: how many vectors the catalogue has.
-            canaries: some of the catalogue's vectors, spread over all of it.
-            stored: looks up the catalogue's vectors by passage id.
-
-        Raises:
-            IndexDamaged: says which check failed.
-        """
-        if (found := self.count()) != expected:
-            raise IndexDamaged(f"the vector index holds {found} of {expected} passages.")
-        if not expected:
-            return
-        best = [ids[0] if ids else "" for ids in self.nearest(canaries, 1)]
-        vectors = stored(best)
-        themselves = [
-            passage_id in vectors and float(np.dot(vectors[passage_id], canary)) > SAME
-            for passage_id, canary in zip(best, canaries, strict=True)
-        ]
-        if sum(themselves) < HONEST * len(themselves):
-            raise IndexDamaged(f"the vector index finds {sum(themselves)} of {len(themselves)} passages by themselves.")
-
     def close(self) -> None:
         """Give the files back. Idempotent."""
         with _explained("close"):
@@ -153,9 +110,12 @@ class VectorIndex:
 
 
 def seal(folder: Path) -> str:
-    """Digest of the graph's files; Chroma changes them only while it is written to."""
+    """Digest of the graph's files; Chroma changes them only while it is written to.
+
+    `length.bin` is left out: at every close hnswlib writes it anew, its unused rest as memory happens to be.
+    """
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("*/*")):
+    for path in sorted(path for path in folder.glob("*/*") if path.name != "length.bin"):
         digest.update(str(path.relative_to(folder)).encode())
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
@@ -167,6 +127,18 @@ def _client(folder: Path) -> Any:
     from chromadb.config import Settings
 
     return chromadb.PersistentClient(path=str(folder), settings=Settings(anonymized_telemetry=False))
+
+
+def _check_lock(path: Path) -> None:
+    """Look for a lock before Chroma does: it would wait for minutes with Python's global lock in its hand."""
+    if not path.is_file():
+        raise IndexDamaged(f"{path}: the vector index is missing.")
+    try:
+        with closing(sqlite3.connect(path, timeout=LOCK_SECONDS, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+    except sqlite3.Error as error:
+        raise IndexDamaged(f"{path}: the vector index is locked by another process or damaged ({error}).") from error
 
 
 @contextmanager
@@ -183,24 +155,3 @@ def _explained(doing: str) -> Iterator[None]:
         if "disk is full" in reason.lower() or "no space left" in reason.lower():
             raise StorageFull(f"vector index, {doing}: no room left on the disk. Free some.") from error
         raise IndexDamaged(f"vector index, {doing}: {reason}") from error
-
-
-def _in_time(work: Callable[[], T], folder: Path) -> T:
-    """Run `work` in a thread of its own and stop waiting for it after OPEN_SECONDS."""
-    outcome: list[T | BaseException] = []
-
-    def run() -> None:
-        try:
-            with _explained("open"):
-                outcome.append(work())
-        except BaseException as error:
-            outcome.append(error)
-
-    thread = threading.Thread(target=run, name="chroma-open", daemon=True)
-    thread.start()
-    thread.join(OPEN_SECONDS)
-    if not outcome:
-        raise IndexDamaged(f"{folder}: did not open within {OPEN_SECONDS:g} s; another process may hold it.")
-    if isinstance(outcome[0], BaseException):
-        raise outcome[0]
-    return outcome[0]

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy import Engine
 
-from knowledge import catalog, retrieval
-from knowledge.catalog import DocumentSummary
+from knowledge import catalog, listing, retrieval
 from knowledge.database import migrate, reading, writing
 from knowledge.dense import DenseSearch
 from knowledge.errors import IndexDamaged, KnowledgeError
+from knowledge.listing import DocumentSummary
 from knowledge.text import clean
 from knowledge.types import Embedder, Hit, Passage, Progress, SourceSummary, Vectors
 
@@ -88,17 +88,17 @@ class KnowledgeStore:
     def sources(self) -> tuple[SourceSummary, ...]:
         """Every source, by name."""
         with reading(self._engine) as connection:
-            return catalog.sources(connection)
+            return listing.sources(connection)
 
     def documents(self, source: str | None = None) -> tuple[DocumentSummary, ...]:
         """Every document, of one source or of all."""
         with reading(self._engine) as connection:
-            return catalog.list_documents(connection, source)
+            return listing.list_documents(connection, source)
 
     def headings(self) -> tuple[tuple[str, str, str], ...]:
         """Distinct (document, title, heading path), in reading order."""
         with reading(self._engine) as connection:
-            return catalog.headings(connection)
+            return listing.headings(connection)
 
     def passage(self, passage_id: str) -> Passage | None:
         """One passage by id; None where it is not (or no longer) known."""

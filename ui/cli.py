@@ -7,19 +7,26 @@ Nothing heavy is imported before it is needed.
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from ui import printing
+
 if TYPE_CHECKING:
     from assistant.settings import Settings
+    from ui.commands import Steps
 
 INTERRUPTED = 130
+COMMAND_NAMES = "serve ask ingest reindex search evaluate calibrate doctor prepare".split()
+QUESTION_BYTES = 4 * 1024 * 1024
+"""More is not read from standard input; the longest question that is answered is far shorter."""
 
 app = typer.Typer(
     name="rungs",
@@ -47,12 +54,26 @@ class LevelChoice(StrEnum):
 
 
 @app.callback(invoke_without_command=True)
-def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def _root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    home: Home = None,
+) -> None:
     if version:
+        from importlib.metadata import PackageNotFoundError
         from importlib.metadata import version as installed
 
-        typer.echo(f"rungs {installed('rungs')}")
+        with suppress(PackageNotFoundError):  # run from a checkout that is not installed
+            typer.echo(f"rungs {installed('rungs')}")
+            raise typer.Exit
+        typer.echo("rungs (not installed)")
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        raise typer.BadParameter("no command given. See rungs --help")
+    if home:  # the commands' own --home wins
+        given = {"home": str(home)}
+        commands = {name: given for name in COMMAND_NAMES}
+        context.default_map = {**commands, "sources": {"list": given, "remove": given}}
 
 
 @app.command(epilog="Example: rungs serve --port 8080")
@@ -83,9 +104,8 @@ def ask(
     home: Home = None,
 ) -> None:
     """Ask one question."""
-    question = sys.stdin.read() if text == "-" else text
-    arguments = {"text": question, "level": level.value, "conversation": conversation}
-    _command("ask", arguments, home, as_json, _print_answer)
+    arguments = {"text": _typed() if text == "-" else text, "level": level.value, "conversation": conversation}
+    _command("ask", arguments, home, as_json, printing.print_answer)
 
 
 @app.command(epilog="Example: rungs ingest docs handbook.pdf faq.csv")
@@ -97,13 +117,13 @@ def ingest(
 ) -> None:
     """Add or update knowledge. A second run of the same changes nothing."""
     absolute = [str(path.expanduser().absolute()) for path in paths]
-    _command("ingest", {"paths": absolute, "prune": prune}, home, as_json, _print_ingest)
+    _command("ingest", {"paths": absolute, "prune": prune}, home, as_json, printing.print_ingest)
 
 
 @sources_app.command("list")
 def sources_list(as_json: Json = False, home: Home = None) -> None:
     """List the sources."""
-    _command("sources-list", {}, home, as_json, _print_sources)
+    _command("sources-list", {}, home, as_json, printing.print_sources)
 
 
 @sources_app.command("remove", epilog="Example: rungs sources remove handbook")
@@ -113,7 +133,8 @@ def sources_remove(
     home: Home = None,
 ) -> None:
     """Remove a source with all its documents."""
-    _command("sources-remove", {"source": source}, home, as_json, _print_removed)
+    path = str(Path(source).expanduser().resolve())
+    _command("sources-remove", {"source": source, "path": path}, home, as_json, printing.print_removed)
 
 
 @app.command()
@@ -138,7 +159,7 @@ def search(
     if (text is None) == (batch is None):
         raise typer.BadParameter("give either a text or --batch FILE")
     arguments = {"text": text, "k": k, "batch": str(batch.absolute()) if batch else None}
-    _command("search", arguments, home, as_json, _print_search)
+    _command("search", arguments, home, as_json, printing.print_search)
 
 
 @app.command(epilog="Example: rungs evaluate golden.jsonl --levels rag,auto --limit 50")
@@ -156,7 +177,7 @@ def evaluate(
     if unknown or not chosen:
         raise typer.BadParameter(f"unknown level {', '.join(unknown) or '(none)'}: prompting, rag, lora, auto")
     arguments = {"file": str(file.absolute()), "levels": chosen, "limit": limit, "rows": rows}
-    _command("evaluate", arguments, home, as_json, _print_evaluation)
+    _command("evaluate", arguments, home, as_json, printing.print_evaluation)
 
 
 @app.command(epilog="Example: rungs calibrate golden.jsonl --max-wrong 0.1")
@@ -167,28 +188,15 @@ def calibrate(
     home: Home = None,
 ) -> None:
     """Fit the confidence on a golden set and choose the thresholds."""
-    _command("calibrate", {"file": str(file.absolute()), "max_wrong": max_wrong}, home, as_json, _print_calibration)
+    _command(
+        "calibrate", {"file": str(file.absolute()), "max_wrong": max_wrong}, home, as_json, printing.print_calibration
+    )
 
 
 @app.command()
 def doctor(as_json: Json = False, home: Home = None) -> None:
     """Check that everything is in place, and say what to do where it is not."""
-
-    def run(settings: Settings) -> None:
-        from ui.doctor import examine
-
-        checks = list(examine(settings))
-        if as_json:
-            _print_json({"checks": checks})
-        else:
-            for check in checks:
-                typer.echo(f"{'ok  ' if check['ok'] else 'FAIL'}  {check['name']}: {check['detail']}")
-                if not check["ok"]:
-                    typer.echo(f"      {check['fix']}")
-        if not all(check["ok"] for check in checks):
-            raise typer.Exit(1)
-
-    _guarded(lambda: run(_settings(home)))
+    _command("doctor", {}, home, as_json, printing.print_checks)
 
 
 @app.command()
@@ -196,25 +204,30 @@ def prepare(as_json: Json = False, home: Home = None) -> None:
     """Prepare the embedded model's weights (once; `serve` does it, too)."""
 
     def run(settings: Settings) -> None:
+        from assistant.home import make_home
         from assistant.models.weights import prepare as prepare_weights
 
         with _bar(as_json) as advance:
-            path = prepare_weights(settings.home, lambda done, total, label: advance(done, total, label))
-        _print_json({"weights": str(path)}) if as_json else typer.echo(f"weights ready: {path}")
+            path = prepare_weights(make_home(settings.home), lambda step: advance(step.done, step.total, step.label))
+        printing.print_json({"weights": str(path)}) if as_json else typer.echo(f"weights ready: {path}")
 
     _guarded(lambda: run(_settings(home)))
 
 
 def main() -> None:
     """The entry point."""
-    try:
-        app()
-    except BrokenPipeError:
-        sys.stderr.close()
-        raise SystemExit(0) from None
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter is no reason to fail
+    app()
 
 
 # running
+
+
+def _typed() -> str:
+    """The question from standard input, as UTF-8; what is not becomes a replacement character."""
+    return sys.stdin.buffer.read(QUESTION_BYTES).decode("utf-8", "replace")
 
 
 def _settings(home: Path | None, **flags: Any) -> Settings:
@@ -259,6 +272,10 @@ def _command(
             from ui.control import call_server
 
             _drain(name, call_server(server, name, arguments), as_json, show)
+            if name == "calibrate":
+                typer.echo("rungs: the running server takes it up at its next start.", err=True)
+        elif name == "doctor":
+            _doctor_alone(settings, as_json, show)
         else:
             _alone(settings, name, arguments, as_json, show)
 
@@ -276,29 +293,50 @@ def _alone(
 
         rungs = build(settings)
         try:
-            _drain(name, COMMANDS[name](rungs, arguments), as_json, show)
+            _drain(name, COMMANDS[name](rungs, arguments, threading.Event()), as_json, show)
         finally:
             rungs.close()
 
 
-def _drain(name: str, steps: Iterator[Mapping[str, Any]], as_json: bool, show: Callable[[Any], None]) -> None:
+def _doctor_alone(settings: Settings, as_json: bool, show: Callable[[Any], None]) -> None:
+    """Examine without building anything, since building may be what fails; also a home that cannot be owned."""
+    from assistant.errors import AssistantError, HomeInUse
+    from assistant.home import owned
+    from ui.commands import doctor_alone
+
+    with ExitStack() as owning:
+        try:
+            owning.enter_context(owned(settings.home))
+        except HomeInUse:
+            raise
+        except AssistantError:  # the check of the home says so, and the others go on
+            pass
+        _drain("doctor", doctor_alone(settings), as_json, show)
+
+
+def _drain(name: str, steps: Steps, as_json: bool, show: Callable[[Any], None]) -> None:
     from ui.commands import failed_in_part
 
-    result: Any = None
-    with _bar(as_json) as advance:
+    results: list[Any] = []
+    with closing(steps), _bar(as_json) as advance:
         for step in steps:
             if "progress" in step:
                 advance(**step["progress"])
             elif "row" in step:
-                _print_json(step["row"], compact=True)
+                printing.print_json(step["row"], compact=True)
             elif "error" in step:
                 _fail(step["error"])
-            else:
-                result = step["result"]
-    if result is None:
+            elif "result" in step:
+                results.append(step["result"])
+    if not results:
+        _fail(f"{name} was stopped before it was done.")
+    (result,) = results
+    if result is None:  # its rows were all
         return
-    _print_json(result) if as_json else show(result)
+    printing.print_json(result) if as_json else show(result)
     if failed_in_part(name, result):
+        if as_json:
+            typer.echo(f"rungs: {name}: not everything is in order; the JSON says what.", err=True)
         raise typer.Exit(1)
 
 
@@ -329,78 +367,3 @@ class _bar:  # noqa: N801  (a context manager used like a function)
             self._task = self._progress.add_task("", total=total)
             self._progress.start()
         self._progress.update(self._task, completed=done, total=total, description=label[-40:].rjust(40))
-
-
-# printing
-
-
-def _print_json(document: Any, compact: bool = False) -> None:
-    typer.echo(json.dumps(document, ensure_ascii=False, indent=None if compact else 2))
-
-
-def _print_answer(result: Mapping[str, Any]) -> None:
-    typer.echo(result["answer"])
-    if result["citations"]:
-        typer.echo("")
-    for number, citation in enumerate(result["citations"], start=1):
-        where = citation["heading"] or citation["title"]
-        typer.echo(f"  [{number}] {citation['document']}" + (f" - {where}" if where else ""))
-    sure = f"{result['confidence']:.0%} sure" if result["confidence"] is not None else "confidence unknown"
-    by = f"level {result['level']}, {sure}" if result["level"] else result["outcome"].replace("_", " ")
-    facts = f"{by}; {result['seconds']:.1f} s; trace {result['trace_id']}; conversation {result['conversation_id']}"
-    typer.secho(f"\n{facts}", dim=True)
-
-
-def _print_ingest(result: Mapping[str, Any]) -> None:
-    counts = ", ".join(f"{result[name]} {name}" for name in ("added", "updated", "unchanged", "removed"))
-    typer.echo(f"{counts}; {result['passages']} passages; {result['seconds']:.1f} s")
-    for failure in result["failed"]:
-        typer.echo(f"rungs: {failure['source']}: {failure['reason']}", err=True)
-
-
-def _print_sources(result: Mapping[str, Any]) -> None:
-    if not result["sources"]:
-        typer.echo("Nothing is known yet. Add documents with: rungs ingest PATH")
-    for source in result["sources"]:
-        counts = f"{source['documents']} documents, {source['passages']} passages"
-        typer.echo(f"{source['source']}  ({counts}, updated {source['updated_at']})")
-
-
-def _print_removed(result: Mapping[str, Any]) -> None:
-    typer.echo(f"{result['source']}: {result['removed']} documents removed")
-
-
-def _print_search(result: Mapping[str, Any]) -> None:
-    if not result["results"]:
-        typer.echo("Nothing found.")
-    for number, found in enumerate(result["results"], start=1):
-        typer.secho(f"{number}. {found['document']}  {found['heading']}  ({found['score']:.4f})", bold=True)
-        text = " ".join(found["text"].split())
-        typer.echo(f"   {text[:300]}{'…' if len(text) > 300 else ''}")
-
-
-def _print_evaluation(result: Mapping[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    columns = ("n", "correct", "answered", "abstained", "wrong_accepted", "gold_retrieved", "token_f1", "seconds_p50")
-    table = Table("level", *columns)
-    for level, numbers in result["levels"].items():
-        table.add_row(level, *(str(numbers[column]) for column in columns))
-    Console().print(table)
-    if result["ungraded"]:
-        typer.echo(f"{result['ungraded']} rows state no expectation and were not graded.")
-
-
-def _print_calibration(result: Mapping[str, Any]) -> None:
-    if not result["levels"]:
-        typer.echo("No level could be calibrated: there were too few rows, or all were right or all wrong.")
-    for level, numbers in result["levels"].items():
-        if numbers["threshold"] is None:
-            typer.echo(f"{level}: nothing can be promised (about {numbers['rows_missing']} more right answers needed)")
-        else:
-            share, wrong = f"{numbers['coverage']:.0%}", f"{numbers['wrong_rate']:.1%}"
-            typer.echo(
-                f"{level}: accept from {numbers['threshold']:.2f}; answers {share}, {wrong} wrong "
-                f"(at most {numbers['bound']:.1%}, 95 % sure)"
-            )

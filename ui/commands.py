@@ -7,28 +7,34 @@ the JSON documents of the command contract (handbook: command line). Parses no a
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from assistant.errors import AssistantError
-from assistant.types import Attempt, Citation, Question, Trace
+from assistant.types import Attempt, Citation, Climbing, Event, Finished, Question, Trace
 from knowledge.types import Hit, IngestReport, Progress
 
 if TYPE_CHECKING:
     from assistant.build import Rungs
+    from assistant.settings import Settings
 
 Arguments = Mapping[str, Any]
 Step = dict[str, Any]
-"""`{"progress": {"done", "total", "label"}}`, or last `{"result": …}`; `{"row": …}` for one line of a batch."""
-Command = Callable[["Rungs", Arguments], Iterator[Step]]
+"""`{"progress": {"done", "total", "label"}}`, or last `{"result": …}`; `{"row": …}` for one line of a batch,
+`{"climb": {"level", "state", "note"}}` for what a question goes through."""
+Steps = Generator[Step, None, None]
+Command = Callable[["Rungs", Arguments, threading.Event], Steps]
+"""What runs, with what, and an event that stops it once it is set. Closing the iterator stops it, too."""
 
 VISITOR = "command line"
 SEARCH_RESULTS = 5
 
 
-def ask(rungs: Rungs, arguments: Arguments) -> Iterator[Step]:
+def ask(rungs: Rungs, arguments: Arguments, cancel: threading.Event) -> Steps:
     """One question through the cascade, or through one level."""
     conversation = rungs.traces.open_conversation(VISITOR, "cli", arguments.get("conversation"))
     level = arguments.get("level")
@@ -39,10 +45,15 @@ def ask(rungs: Rungs, arguments: Arguments) -> Iterator[Step]:
         "cli",
         None if level in (None, "auto") else level,
     )
-    yield {"result": answer_document(rungs.assistant.ask(question))}
+    with closing(cast("Generator[Event, None, None]", rungs.assistant.stream(question, cancel))) as events:
+        for event in events:
+            if isinstance(event, Finished):
+                yield {"result": answer_document(event.trace)}
+            elif isinstance(event, Climbing):
+                yield {"climb": asdict(event)}
 
 
-def ingest(rungs: Rungs, arguments: Arguments) -> Iterator[Step]:
+def ingest(rungs: Rungs, arguments: Arguments, cancel: threading.Event) -> Steps:
     """Add or update knowledge from files and folders."""
     from knowledge.ingest import ingest as take_in
 
@@ -51,23 +62,23 @@ def ingest(rungs: Rungs, arguments: Arguments) -> Iterator[Step]:
         yield {"result": asdict(step)} if isinstance(step, IngestReport) else _progress(step)
 
 
-def sources_list(rungs: Rungs, arguments: Arguments) -> Iterator[Step]:
+def sources_list(rungs: Rungs, arguments: Arguments, cancel: threading.Event) -> Steps:
     """What is known and from where."""
     yield {"result": {"sources": [asdict(source) for source in rungs.store.sources()]}}
 
 
-def sources_remove(rungs: Rungs, arguments: Arguments) -> Iterator[Step]:
+def sources_remove(rungs: Rungs, arguments: Arguments, cancel: threading.Event) -> Steps:
     """Remove a source with all its documents."""
     wanted = str(arguments["source"])
     known = {source.source for source in rungs.store.sources()}
-    named = wanted if wanted in known else Path(wanted).expanduser().resolve().as_posix()
-    if named not in known:
+    named = next((name for name in (wanted, arguments.get("path")) if name in known), None)
+    if named is None:
         listed = ", ".join(sorted(known)) or "none"
         raise AssistantError(f"there is no source {wanted!r}. Known sources: {listed}.")
     yield {"result": {"source": named, "removed": rungs.store.remove(named)}}
 
 
-def reindex(rungs: Rungs, arguments: Arguments) -> Iterator[Step]:
+def reindex(rungs: Rungs, arguments: Arguments, cancel: threading.Event) -> Steps:
     """Rebuild Chroma and the keywords from the catalogue."""
     import time
 
@@ -77,7 +88,7 @@ def reindex(rungs: Rungs, arguments: Arguments) -> Iterator[Step]:
     yield {"result": {"passages": rungs.store.count(), "seconds": round(time.monotonic() - started, 3)}}
 
 
-def search(rungs: Rungs, arguments: Arguments) -> Iterator[Step]:
+def search(rungs: Rungs, arguments: Arguments, cancel: threading.Event) -> Steps:
     """Retrieval alone, for one text or for every row of a JSONL file."""
     k = int(arguments.get("k") or SEARCH_RESULTS)
     if arguments.get("batch"):
@@ -89,7 +100,7 @@ def search(rungs: Rungs, arguments: Arguments) -> Iterator[Step]:
     yield {"result": {"results": _found(rungs, str(arguments["text"]), k)}}
 
 
-def evaluate(rungs: Rungs, arguments: Arguments) -> Iterator[Step]:
+def evaluate(rungs: Rungs, arguments: Arguments, cancel: threading.Event) -> Steps:
     """A golden set through chosen levels."""
     from assistant.evaluation.evaluate import EvaluationReport
     from assistant.evaluation.evaluate import evaluate as measure
@@ -103,7 +114,7 @@ def evaluate(rungs: Rungs, arguments: Arguments) -> Iterator[Step]:
             yield _progress(step)
 
 
-def calibrate(rungs: Rungs, arguments: Arguments) -> Iterator[Step]:
+def calibrate(rungs: Rungs, arguments: Arguments, cancel: threading.Event) -> Steps:
     """Fit the confidence on a golden set and choose thresholds."""
     from assistant.evaluation.calibration import CalibrationReport
     from assistant.evaluation.calibration import calibrate as fit
@@ -113,7 +124,18 @@ def calibrate(rungs: Rungs, arguments: Arguments) -> Iterator[Step]:
         yield {"result": step.as_json()} if isinstance(step, CalibrationReport) else _progress(step)
 
 
+def doctor(rungs: Rungs, arguments: Arguments, cancel: threading.Event) -> Steps:
+    """Is everything in place, asked of a running assistant."""
+    return _examined(rungs.settings, rungs)
+
+
+def doctor_alone(settings: Settings) -> Steps:
+    """Is everything in place, where nothing runs and perhaps nothing can."""
+    return _examined(settings, None)
+
+
 COMMANDS: Mapping[str, Command] = {
+    "doctor": doctor,
     "ask": ask,
     "ingest": ingest,
     "sources-list": sources_list,
@@ -127,6 +149,8 @@ COMMANDS: Mapping[str, Command] = {
 
 def failed_in_part(name: str, result: Any) -> bool:
     """True where a result is to be printed and the exit status is 1 all the same."""
+    if name == "doctor":
+        return not all(check["ok"] for check in result["checks"])
     return name == "ingest" and bool(result["failed"])
 
 
@@ -144,6 +168,16 @@ def answer_document(trace: Trace) -> dict[str, Any]:
         "conversation_id": trace.question.conversation_id,
         "seconds": round(trace.seconds, 3),
     }
+
+
+def _examined(settings: Settings, rungs: Rungs | None) -> Steps:
+    from ui.doctor import CHECKS, examine
+
+    checks = []
+    for check in examine(settings, rungs):
+        checks.append(asdict(check))
+        yield _progress(Progress(len(checks), len(CHECKS), check.name))
+    yield {"result": {"checks": checks}}
 
 
 def _citation(citation: Citation) -> dict[str, Any]:
@@ -194,5 +228,5 @@ def _progress(step: Progress) -> Step:
 
 
 def as_line(step: Step) -> str:
-    """A step as one line of NDJSON."""
-    return json.dumps(step, ensure_ascii=False) + "\n"
+    """A step as one line of NDJSON, in ASCII: a file's name may hold what UTF-8 cannot."""
+    return json.dumps(step) + "\n"

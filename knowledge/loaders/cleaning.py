@@ -21,7 +21,7 @@ _GAPS = re.compile(r"\n{3,}")
 
 
 def clean(text: str) -> str:
-    r"""Text in NFC with `\n` line ends and nothing invisible in it; joiners stay where Arabic and Indic scripts need them."""
+    r"""NFC with `\n` line ends and nothing invisible; joiners stay where Arabic and Indic scripts need them."""
     text = _NEWLINES.sub("\n", text)
     text = _JOINERS.sub("", _UNSEEN.sub("", text))
     return unicodedata.normalize("NFC", _SPACES.sub(" ", text))

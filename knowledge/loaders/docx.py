@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from knowledge.errors import UnreadableDocument
-from knowledge.loaders import markdown, sandbox
 from knowledge.loaders.cleaning import tidy
+from knowledge.loaders.markdown import document
 from knowledge.loaders.reading import read_bytes
+from knowledge.loaders.sandbox import run
 from knowledge.types import Document
 
 UNPACKED_BYTES_MAX = 256 * 1024 * 1024
@@ -29,7 +30,7 @@ _FIELD_NOISE = re.compile(r"\W*(?:page)?\W*\d*\W*(?:of)?\W*\d*\W*", re.I)
 class DocxLoader:
     """Word documents (Office Open XML)."""
 
-    suffixes = (".docx",)
+    suffixes: tuple[str, ...] = (".docx",)
 
     def load(self, path: Path) -> Document:
         """Read the file in the sandbox.
@@ -44,7 +45,7 @@ class DocxLoader:
             )
         if not head.startswith(b"PK"):
             raise UnreadableDocument(f"{path.name}: is not a DOCX file, whatever its name says.")
-        return sandbox.run("docx", path)
+        return run("docx", path)
 
 
 def warm_up() -> None:
@@ -73,7 +74,7 @@ def parse(path: Path) -> Document:
     text = "\n\n".join(filter(None, (body.strip(), margins)))
     if not re.search(r"\w", text):
         raise UnreadableDocument(f"{path.name}: has no text (pictures only). Run it through OCR, then ingest it again.")
-    return markdown.document(text, name=path.name, title=tidy(result.title or ""))
+    return document(text, name=path.name, title=tidy(result.title or ""))
 
 
 def _checked(data: bytes, name: str) -> str:
@@ -104,7 +105,9 @@ def _paragraphs(xml: bytes) -> Iterator[str]:
     from defusedxml.ElementTree import fromstring
 
     for paragraph in fromstring(xml).iter(f"{_WORDS}p"):
-        text = "".join(run.text or "" if run.tag == f"{_WORDS}t" else " " for run in paragraph.iter() if _says(run.tag))
+        text = "".join(
+            node.text or "" if node.tag == f"{_WORDS}t" else " " for node in paragraph.iter() if _says(node.tag)
+        )
         yield tidy(re.sub(r"\s+", " ", text))
 
 

@@ -11,17 +11,24 @@ from pathlib import Path
 from typing import Any
 
 from knowledge.errors import UnreadableDocument
-from knowledge.loaders import markdown, sandbox
 from knowledge.loaders.cleaning import clean, tidy
+from knowledge.loaders.markdown import document
 from knowledge.loaders.reading import decode, read_bytes
+from knowledge.loaders.sandbox import run
 from knowledge.types import Document
 
 MAIN_SHARE = 0.25
 """Where the main content is less than this share of the visible text, all of that is taken."""
 DEPTH_MAX = 1000
-_CHARSET = re.compile(rb"<meta[^<>]{0,200}?charset\s*=\s*[\"']?\s*([\w.:-]{2,40})|<\?xml[^<>]{0,100}?encoding=[\"']([\w.:-]{2,40})", re.I)
-_MARKUP = re.compile(rb"<\s*(?:!doctype\s+html|html|head|body|div|p|h[1-6]|table|ul|ol|pre|article|section|span|a|br)\b", re.I)
-_HIDDEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden|font-size\s*:\s*0(?!\.?[1-9])|opacity\s*:\s*0(?!\.?[1-9])")
+_CHARSET = re.compile(
+    rb"<meta[^<>]{0,200}?charset\s*=\s*[\"']?\s*([\w.:-]{2,40})|<\?xml[^<>]{0,100}?encoding=[\"']([\w.:-]{2,40})", re.I
+)
+_MARKUP = re.compile(
+    rb"<\s*(?:!doctype\s+html|html|head|body|div|p|h[1-6]|table|ul|ol|pre|article|section|span|a|br)\b", re.I
+)
+_HIDDEN_STYLE = re.compile(
+    r"display\s*:\s*none|visibility\s*:\s*hidden|font-size\s*:\s*0(?!\.?[1-9])|opacity\s*:\s*0(?!\.?[1-9])"
+)
 _LONG_PRE = re.compile(r"^```[^\n]*\n(.{10000,}?)\n```[ \t]*$", re.S | re.M)
 """A `pre` this long is typewritten prose (laws, RFCs), not code."""
 _DROPPED = "script style template noscript svg iframe object embed canvas head nav".split()
@@ -34,7 +41,7 @@ _BLOCKS = frozenset(
 class HtmlLoader:
     """HTML pages."""
 
-    suffixes = (".html", ".htm", ".xhtml")
+    suffixes: tuple[str, ...] = (".html", ".htm", ".xhtml")
 
     def load(self, path: Path) -> Document:
         """Read the file in the sandbox.
@@ -45,7 +52,7 @@ class HtmlLoader:
         data = read_bytes(path)
         if not _MARKUP.search(data.replace(b"\0", b"")[:1_000_000]):
             raise UnreadableDocument(f"{path.name}: is not an HTML page, whatever its name says.")
-        return sandbox.run("html", path)
+        return run("html", path)
 
 
 def warm_up() -> None:
@@ -80,7 +87,7 @@ def parse(path: Path) -> Document:
     taken = main if main and len(main) >= MAIN_SHARE * len(visible) else visible
     if not taken.strip():
         raise UnreadableDocument(f"{path.name}: shows no text.")
-    return markdown.document(taken, name=path.name, title=title)
+    return document(taken, name=path.name, title=title)
 
 
 def _remove_unseen(tree: Any) -> None:

@@ -17,7 +17,9 @@ _HIDDEN = re.compile(
     re.I,
 )
 _SHORTCODE = re.compile(r"\{\{[<%][^{}\n]*[%>]\}\}")
-_BREAKS = re.compile(r"<br\s*/?>|</?(?:p|div|section|article|ul|ol|table|thead|tbody|tr|dl|dd|details|summary)\b[^<>]*>", re.I)
+_BREAKS = re.compile(
+    r"<br\s*/?>|</?(?:p|div|section|article|ul|ol|table|thead|tbody|tr|dl|dd|details|summary)\b[^<>]*>", re.I
+)
 _ITEM = re.compile(r"<(?:li|dt)\b[^<>]*>", re.I)
 _CELL = re.compile(r"</t[dh]\s*>", re.I)
 _TAG = re.compile(
@@ -34,8 +36,9 @@ _IMAGE = re.compile(r"!\[([^\[\]]*)\](?:" + _TARGET + r"|\[[^\[\]\n]*\])")
 _LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\[\]]*\])*)\](?:" + _TARGET + r"|\[[^\[\]\n]*\])")
 _DEFINITION = re.compile(r"^ {0,3}\[([^\[\]\n^]+)\]:[ \t]*\S+.*$\n?", re.M)
 _FOOTNOTE = re.compile(r"\[\^([^\[\]\s]+)\](:?)")
-_STRONG = re.compile(r"(\*{1,3})(?=[^\s*])((?:[^*\n]|\n(?!\s*\n)){1,2000}?)(?<=[^\s*])\1")
-_UNDERLINED = re.compile(r"(?<![\w_])(_{1,3})(?=[^\s_])((?:[^_\n]|_(?=\w)|\n(?!\s*\n)){1,2000}?)(?<=[^\s_])\1(?![\w_])")
+_STRONG = re.compile(r"(?<!\\)(\*{2,3})(?=[^\s*])((?:[^*\n]|\n(?!\s*\n)){1,2000}?)(?<=[^\s*\\])\1")
+_LEANING = re.compile(r"(?<![\w*\\])(\*)(?=[^\s*])((?:[^*\n]|\n(?!\s*\n)){1,2000}?)(?<=[^\s*\\])\1(?![\w*])")
+_UNDERLINED = re.compile(r"(?<![\w_\\])(_{1,3})(?=[^\s_])((?:[^_\n]|\n(?!\s*\n)){1,2000}?)(?<=[^\s_\\])\1(?![\w_])")
 _STRUCK = re.compile(r"~~(?=\S)(.{1,2000}?)(?<=\S)~~", re.S)
 _ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
 _RULER = re.compile(r"^[ \t|]*(?::?-+:?[ \t]*\|[ \t|]*)+(?::?-+:?)?[ \t|]*$\n?", re.M)
@@ -108,7 +111,7 @@ def _without_links(text: str) -> str:
 def _without_emphasis(text: str) -> str:
     text = _RULE.sub("", text)
     if "*" in text:
-        text = _STRONG.sub(r"\2", _STRONG.sub(r"\2", text))
+        text = _STRONG.sub(r"\2", _LEANING.sub(r"\2", _STRONG.sub(r"\2", text)))
     if "_" in text:
         text = _UNDERLINED.sub(r"\2", text)
     return _STRUCK.sub(r"\1", text) if "~~" in text else text

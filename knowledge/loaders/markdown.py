@@ -17,7 +17,9 @@ from knowledge.loaders.inline import plain, plain_line
 from knowledge.loaders.reading import read_text
 from knowledge.types import Document, Section
 
-_FRONT = re.compile(r"\A\s*(?:---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)|\+\+\+[ \t]*\n(.*?)\n\+\+\+[ \t]*(?:\n|\Z))", re.S)
+_FRONT = re.compile(
+    r"\A\s*(?:---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)|\+\+\+[ \t]*\n(.*?)\n\+\+\+[ \t]*(?:\n|\Z))", re.S
+)
 _FIELD = re.compile(r"^[\w-]+[ \t]*[:=]", re.M)
 _TITLE = re.compile(r"^title[ \t]*[:=][ \t]*(?:[>|][+-]?[ \t]*\n[ \t]+)?(.*)$", re.M | re.I)
 _ATX = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*$")
@@ -33,7 +35,7 @@ TITLE_CHARACTERS = 300
 class MarkdownLoader:
     """Markdown with or without front matter."""
 
-    suffixes = (".md", ".markdown", ".mdown", ".mdx")
+    suffixes: tuple[str, ...] = (".md", ".markdown", ".mdown", ".mdx")
 
     def load(self, path: Path) -> Document:
         """Read the file.

@@ -30,7 +30,7 @@ FIELD_CHARACTERS = 1_000_000
 class CsvLoader:
     """CSV: question-answer pairs where it has such columns, else its rows as text."""
 
-    suffixes = (".csv", ".tsv")
+    suffixes: tuple[str, ...] = (".csv", ".tsv")
 
     def load(self, path: Path) -> Document:
         """Read the file.
@@ -50,7 +50,7 @@ class CsvLoader:
 class JsonlLoader:
     """JSONL: one question-answer pair a line."""
 
-    suffixes = (".jsonl", ".ndjson")
+    suffixes: tuple[str, ...] = (".jsonl", ".ndjson")
 
     def load(self, path: Path) -> Document:
         """Read the file.

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from knowledge.errors import UnreadableDocument
-from knowledge.loaders import sandbox
 from knowledge.loaders.cleaning import tidy
 from knowledge.loaders.markdown import title_from_name
 from knowledge.loaders.reading import read_bytes
+from knowledge.loaders.sandbox import run
 from knowledge.types import Document, Section
 
 PAGES_MAX = 5000
@@ -34,7 +34,7 @@ _CONTINUATION = re.compile(r"\A[a-z][^\n]*(?:\n[^\n]+){0,12}?[.!?][\"”)]?(?=\s
 class PdfLoader:
     """PDF with a text layer."""
 
-    suffixes = (".pdf",)
+    suffixes: tuple[str, ...] = (".pdf",)
 
     def load(self, path: Path) -> Document:
         """Read the file in the sandbox.
@@ -44,7 +44,7 @@ class PdfLoader:
         """
         if b"%PDF-" not in read_bytes(path)[:1024]:
             raise UnreadableDocument(f"{path.name}: is not a PDF file, whatever its name says.")
-        return sandbox.run("pdf", path)
+        return run("pdf", path)
 
 
 def warm_up() -> None:
@@ -83,7 +83,9 @@ def parse(path: Path) -> Document:
         )
     pages = _joined(_without_running_lines(texts))
     sections = tuple(Section(text, (), number) for number, text in enumerate(pages, start=1) if text)
-    meant = bool(title) and not re.search(r"\.(?:docx?|indd|tex|pdf|xlsx?|pptx?)$|^untitled|^microsoft word", title, re.I)
+    meant = bool(title) and not re.search(
+        r"\.(?:docx?|indd|tex|pdf|txt|xlsx?|pptx?)$|^untitled|^microsoft word", title, re.I
+    )
     return Document(title if meant else title_from_name(path.name), sections)
 
 

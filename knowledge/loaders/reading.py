@@ -23,7 +23,9 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _EASTERN = re.compile(r"cp932|shift_jis.*|euc_.*|iso2022.*|gb.*|hz|big5.*|cp949|cp950|johab")
-_SCRIPTS = re.compile(r"cp125[13456]|koi8.*|iso8859_[5678]|iso8859_11|cp86[246]|cp855|cp737|cp874|tis_620|mac_(cyrillic|greek)")
+_SCRIPTS = re.compile(
+    r"cp125[13456]|koi8.*|iso8859_[5678]|iso8859_11|cp86[246]|cp855|cp737|cp874|tis_620|mac_(cyrillic|greek)"
+)
 _CENTRAL = frozenset(("Polish", "Czech", "Hungarian", "Slovak", "Slovene", "Croatian", "Romanian"))
 _BINARY = ((b"%PDF-", "PDF"), (b"PK\x03\x04", "ZIP or Office"), (b"\xd0\xcf\x11\xe0", "Office"), (b"\x89PNG", "PNG"))
 _CONTROLS = re.compile("[\0-\x08\x0e-\x1a\x1c-\x1f\x7f\ufffd]")

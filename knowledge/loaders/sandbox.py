@@ -1,9 +1,8 @@
 """A process of its own for parsers of untrusted formats, so that a bomb, a loop or a crash takes nothing else down.
 
-One worker is started when first needed and used again: `run` sends it a parser's name and a path, it answers with a
-document or a refusal, one JSON line each. It has limits on memory and CPU time, may open no connection and start no
-program, and is killed when its time is up. Where the platform has no such limits (Windows), the deadline alone holds.
-Called by the HTML, PDF and DOCX loaders.
+One worker (`worker.py`) is started when first needed and used again: `run` sends it a parser's name and a path, it
+answers with a document or a refusal, one JSON line each. It is killed when its time is up, and replaced after a
+failure. Called by the HTML, PDF and DOCX loaders.
 """
 
 from __future__ import annotations
@@ -14,22 +13,19 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from knowledge.errors import UnreadableDocument
 from knowledge.types import Document, Section
 
-SECONDS = 120.0
+SECONDS = 60.0
 """Wall-clock time for one file."""
 MEMORY_BYTES = 1_500_000_000
 """Address space of the worker beyond what its interpreter and parsers hold."""
 FILES_PER_WORKER = 500
-FORBIDDEN = ("socket.connect", "socket.bind", "subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork")
-PARSERS = ("html", "pdf", "docx")
-"""Modules beside this one that have `parse(path) -> Document`."""
+WORKER = "knowledge.loaders.worker"
 
 
 class Worker:
@@ -46,7 +42,7 @@ class Worker:
         """Parse one file.
 
         Args:
-            parser: one of `PARSERS`.
+            parser: one of `worker.PARSERS`.
             path: the file.
 
         Raises:
@@ -73,6 +69,8 @@ class Worker:
                 self._end()
                 reason = f"took longer than {self.seconds:.0f} seconds" if late.is_set() else "broke its parser"
                 raise UnreadableDocument(f"{path.name}: {reason}; it may be damaged or built to do harm.")
+            if reply.get("spent"):
+                self._end()
         if "refused" in reply:
             raise UnreadableDocument(reply["refused"])
         sections = tuple(Section(s["text"], tuple(s["heading"]), s["page"]) for s in reply["sections"])
@@ -87,7 +85,7 @@ class Worker:
         if self._process is None or self._process.poll() is not None:
             self._end()
             self._process = subprocess.Popen(
-                [sys.executable, "-m", __spec__.name, str(self.memory_bytes), str(int(self.seconds))],
+                [sys.executable, "-m", WORKER, str(self.memory_bytes), str(int(self.seconds))],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -133,71 +131,3 @@ def _exchange(process: subprocess.Popen[bytes], request: Mapping[str, str]) -> d
     except (OSError, ValueError):
         return None
     return reply if isinstance(reply, dict) else None
-
-
-# what runs in the worker
-
-
-def serve(memory_bytes: int, seconds: int) -> None:
-    """Answer requests from standard input until it ends. Runs in the worker."""
-    import os
-
-    replies = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    parsers = {name: _parser(name) for name in PARSERS}
-    for parser in parsers.values():
-        parser.warm_up()
-    _limit_memory(memory_bytes)
-    sys.addaudithook(_forbid)
-    for line in sys.stdin.buffer:
-        request = json.loads(line)
-        _limit_seconds(seconds)
-        reply = _reply(parsers[request["parser"]].parse, Path(request["path"]))
-        replies.write(json.dumps(reply).encode() + b"\n")
-        replies.flush()
-
-
-def _parser(name: str) -> Any:
-    import importlib
-
-    return importlib.import_module(f"knowledge.loaders.{name}")
-
-
-def _reply(parse: Callable[[Path], Document], path: Path) -> dict[str, Any]:
-    """The parser's result in words. The worker's edge: whatever a parser raises is a refusal of the file."""
-    try:
-        return asdict(parse(path))
-    except UnreadableDocument as error:
-        return {"refused": str(error)}
-    except MemoryError:
-        return {"refused": f"{path.name}: needs more memory than one file may take."}
-    except Exception as error:
-        return {"refused": f"{path.name}: is damaged or not what its name says ({type(error).__name__}: {error:.200})."}
-
-
-def _forbid(event: str, _arguments: object) -> None:
-    if event in FORBIDDEN:
-        raise PermissionError(f"a document's parser tried {event}")
-
-
-def _limit_memory(size: int) -> None:
-    with contextlib.suppress(ImportError, ValueError, OSError):
-        import resource
-
-        held = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (held + size, held + size))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def _limit_seconds(seconds: int) -> None:
-    """CPU time for the next file; the limit counts from the process's start."""
-    with contextlib.suppress(ImportError, ValueError, OSError):
-        import resource
-
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + seconds + 1, resource.RLIM_INFINITY))
-
-
-if __name__ == "__main__":
-    serve(int(sys.argv[1]), int(sys.argv[2]))

@@ -17,7 +17,7 @@ from knowledge.types import Document, Section
 class TextLoader:
     """Plain text."""
 
-    suffixes = (".txt", ".text", ".log")
+    suffixes: tuple[str, ...] = (".txt", ".text", ".log")
 
     def load(self, path: Path) -> Document:
         """Read the file.

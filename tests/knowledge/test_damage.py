@@ -18,8 +18,6 @@ import pytest
 from knowledge import dense, index
 from knowledge.errors import IndexDamaged, StorageFull
 from tests.knowledge.storing import (
-    THINGS,
-    fill,
     finds_everything,
     found,
     opened,
@@ -120,7 +118,7 @@ def test_a_healthy_index_opens_in_well_under_a_second(home: Path) -> None:
 def test_an_older_copy_of_the_index_is_noticed(home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     shutil.copytree(home / "chroma", tmp_path / "backup")
     with opened(home) as store:
-        put(store, "many.md", many_texts()[:-1] + ["a new last paragraph about quince"], fingerprint="v2")
+        put(store, "many.md", [*many_texts()[:-1], "a new last paragraph about quince"], fingerprint="v2")
         assert found(store, "quince", 1)
     shutil.rmtree(home / "chroma")
     (tmp_path / "backup").rename(home / "chroma")
@@ -134,7 +132,7 @@ def test_an_older_copy_of_the_index_is_noticed(home: Path, tmp_path: Path, caplo
 def test_an_index_locked_by_another_process_does_not_stop_the_store(
     home: Path, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index, "OPEN_SECONDS", 3.0)
+    monkeypatch.setattr(index, "LOCK_SECONDS", 0.5)
     program = (
         "import sqlite3, sys, time; c = sqlite3.connect(sys.argv[1], isolation_level=None);"
         f"c.execute({way!r}); print('locked', flush=True); time.sleep(60)"
@@ -198,21 +196,19 @@ def test_an_index_that_fails_in_service_is_replaced_by_exact_search(
 ) -> None:
     with opened(home) as store:
         text = many_texts()[10]
-        healthy = [hit.passage.id for hit in store.retrieve([text], 5)]
+        healthy = store.retrieve([text], 1)[0].passage.id
 
         def broken(*_: object) -> None:
             raise error
 
         with monkeypatch.context() as patch:
             patch.setattr(store._dense._index, "nearest", broken)
-            assert [hit.passage.id for hit in store.retrieve([text], 5)] == healthy
+            assert store.retrieve([text], 1)[0].passage.id == healthy
             assert store.degraded is not None and str(error) in store.degraded
         assert store.retrieve([text], 5) and store.degraded is None
 
 
-def test_what_the_index_could_not_take_is_found_and_taken_later(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_the_index_could_not_take_is_found_and_taken_later(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with opened(home) as store:
 
         def full(*_: object) -> None:
@@ -297,7 +293,8 @@ def test_random_kills_while_ingesting_never_leave_half_a_document(tmp_path: Path
         f"with opened(Path({str(tmp_path)!r})) as store:\n"
         "    print('ready', flush=True)\n"
         "    for number in range(10_000):\n"
-        "        put(store, f'd{number % 40}.md', [f'{text_of(number)} {i}' for i in range(5)], fingerprint=str(number))\n"
+        "        texts = [f'{text_of(number)} {i}' for i in range(5)]\n"
+        "        put(store, f'd{number % 40}.md', texts, fingerprint=str(number))\n"
         "        print(number, flush=True)\n"
     )
     rng = random.Random(1)

@@ -13,10 +13,21 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from knowledge.errors import IndexDamaged, KnowledgeError, StorageFull
 from knowledge.embedding import HashEmbedder
+from knowledge.errors import IndexDamaged, KnowledgeError, StorageFull
 from knowledge.store import KnowledgeStore
-from tests.knowledge.storing import SOURCE, database, fill, finds_everything, found, opened, passages, put, text_of
+from tests.knowledge.storing import (
+    SOURCE,
+    THINGS,
+    database,
+    fill,
+    finds_everything,
+    found,
+    opened,
+    passages,
+    put,
+    text_of,
+)
 
 
 def chroma_ids(store: KnowledgeStore) -> set[str]:
@@ -61,7 +72,7 @@ def test_a_hit_by_keywords_alone_has_a_similarity(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
         put(store, "far.md", ["zanzibar " + " ".join(f"filler{i}" for i in range(120))])
         for number in range(60):
-            put(store, f"near{number}.md", [f"alpha beta gamma delta{number}"])
+            put(store, f"near{number}.md", [f"alpha beta gamma delta{number} {THINGS[number % 13]} theta{number * 3}"])
         hits = store.retrieve(["alpha beta gamma zanzibar"], 50)
         far = next(hit for hit in hits if hit.passage.document == "far.md")
         assert far.dense_rank is None and far.keyword_rank is not None
@@ -154,7 +165,9 @@ def test_bad_characters_are_cleaned_at_the_edge(tmp_path: Path) -> None:
         assert store.remove("so\0urce", ["odd\ud800.md"]) == 1
 
 
-@pytest.mark.parametrize("query", ['what\'s "up', "NEAR(a b)", "title:x", "* - ^", "a AND", "-", '"""', "( ) OR", "{x}"])
+@pytest.mark.parametrize(
+    "query", ["what's \"up", "NEAR(a b)", "title:x", "* - ^", "a AND", "-", '"""', "( ) OR", "{x}"]
+)
 def test_search_syntax_in_a_question_is_only_text(tmp_path: Path, query: str) -> None:
     with opened(tmp_path) as store:
         fill(store, 2)

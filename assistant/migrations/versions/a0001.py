@@ -40,6 +40,7 @@ def upgrade() -> None:
         sa.Column("tokens_out", sa.Integer),
         sa.Column("reason", sa.Text),
         sa.Column("versions", sa.Text, nullable=False),
+        sa.Column("answer", sa.Text),
         sa.Column("record", sa.Text),
         sa.Column("started_at", sa.Text, nullable=False),
     )

@@ -124,16 +124,22 @@ def test_a_conversation_reads_only_what_is_new(engine: EmbeddedModel) -> None:
     assert warm.tokens_in - warm.tokens_cached < 40
 
 
-def test_what_other_conversations_said_before_changes_nothing(engine: EmbeddedModel) -> None:
-    secret = "The secret word is MARMALADE. Remember it."
+def test_what_a_slot_read_before_changes_nothing(engine: EmbeddedModel) -> None:
     question = ask("What is the secret word?")
-    before, _ = drain(engine.stream(question, max_tokens=24, conversation="clean"))
-    for name in ("a", "b", "c", "d"):
-        drain(engine.stream(ask(secret), max_tokens=8, conversation=name))
-    after, _ = drain(engine.stream(question, max_tokens=24, conversation="e"))
-    assert "MARMALADE" not in text_of(after).upper()
-    print([(t.text, t.logprob, t.runner_up) for t in before][:6]); print([(t.text, t.logprob, t.runner_up) for t in after][:6])
-    assert text_of(after) == text_of(before)
+    alone = {drained(engine, question, f"alone {number}") for number in range(2)}
+    for name, words in (("a", 1), ("b", 60), ("c", 300), ("d", 1000)):
+        drain(engine.stream(ask(f"The secret word is MARMALADE. {noise(words)}"), max_tokens=8, conversation=name))
+        drain(
+            engine.stream(ask(f"The secret word is MARMALADE. {noise(words)}"), max_tokens=8, conversation=f"{name}2")
+        )
+        alone |= {drained(engine, question, f"{name}3"), drained(engine, question, f"{name}4")}
+    assert len(alone) == 1
+    assert "MARMALADE" not in repr(alone)
+
+
+def drained(engine: EmbeddedModel, messages: list[Message], conversation: str) -> tuple[Token, ...]:
+    """A reply with every number in it."""
+    return tuple(drain(engine.stream(messages, max_tokens=24, conversation=conversation))[0])
 
 
 def test_cancelling_stops_within_a_token_of_the_reply(engine: EmbeddedModel) -> None:
@@ -180,15 +186,17 @@ def test_closing_the_stream_frees_its_slot(engine: EmbeddedModel) -> None:
 
 
 def test_more_requests_than_slots_wait_in_line_and_get_their_own_answers(engine: EmbeddedModel) -> None:
-    questions = ["What is the capital of France?", "What is the capital of Italy?", "What is the capital of Japan?"] * 3
+    questions = [f"What is the capital of {land}?" for land in ("France", "Japan", "Spain", "Peru")]
 
     def reply(number: int) -> str:
-        return text_of(drain(engine.stream(ask(questions[number]), max_tokens=16, conversation=str(number)))[0])
+        messages = ask(questions[number % 4])
+        return text_of(drain(engine.stream(messages, max_tokens=12, conversation=str(number)))[0])
 
-    with ThreadPoolExecutor(9) as pool:
-        replies = list(pool.map(reply, range(9)))
-    for number, city in enumerate(["Paris", "Rome", "Tokyo"] * 3):
-        assert city in replies[number]
+    expected = [reply(number) for number in range(4)]
+    assert "Paris" in expected[0]
+    assert len(set(expected)) == 4
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(reply, range(8))) == expected * 2
 
 
 def test_a_request_cancelled_in_line_leaves_the_line(engine: EmbeddedModel) -> None:

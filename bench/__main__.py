@@ -1,0 +1,8 @@
+"""Everything that is measured, one after another: `make bench` (about two hours on two cores)."""
+
+import subprocess
+import sys
+
+for module in ("bench.speed", "bench.requantised", "bench.cancelling", "bench.quality", "bench.curve"):
+    print(f"== {module}", flush=True)
+    subprocess.run([sys.executable, "-m", module], check=False)

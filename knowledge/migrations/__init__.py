@@ -1,0 +1,1 @@
+"""Alembic revisions of the knowledge room's tables; run by `knowledge.database.migrate`."""

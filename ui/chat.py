@@ -1,0 +1,384 @@
+"""The end user's page (Gradio): ask, watch the climb, read the answer with its level and its sources, reach a person.
+
+Formats events of the pipeline and wires buttons; what is decided stands in the trace. A turn is two messages: the
+question, and the answer with its climb (folded away once done). Mounted by `server.py`.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from assistant import suggestions
+from assistant.errors import AssistantError
+from assistant.home import secret
+from assistant.types import Climbing, Finished, Question, Words
+from knowledge.errors import KnowledgeError
+from ui import present
+
+if TYPE_CHECKING:
+    from assistant.build import Rungs
+
+log = logging.getLogger(__name__)
+
+MESSAGES_PER_TURN = 2
+UPDATES_PER_SECOND = 12
+VISITOR_BYTES = 16
+REASONS = ("Wrong", "Not what I asked", "Out of date", "Hard to understand", "Something else")
+UNEXPECTED = "Sorry, something went wrong while I was answering. Please try again, or contact support."
+STATIC = Path(__file__).parent / "static"
+INTRO = (
+    '<header class="rungs-header"><h1>Rungs</h1>'
+    "<p>Answers from the documents, says how sure it is, and brings in a person when it is not.</p></header>"
+)
+EMPTY = (
+    "### What would you like to know?\nEvery answer names its sources. If I cannot find one, I will say so "
+    "instead of guessing."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One turn as the page shows it."""
+
+    question: str
+    climb: tuple[str, ...] = ()
+    answer: str = ""
+    """HTML out of `present.py`."""
+    trace_id: str = ""
+    done: bool = False
+    offers: tuple[str, ...] = ()
+    """Suggested questions below the answer."""
+
+
+Turns = tuple[Shown, ...]
+
+
+def messages(turns: Sequence[Shown]) -> list[dict[str, Any]]:
+    """Turns as Gradio's messages, always two a turn."""
+    shown: list[dict[str, Any]] = []
+    for number, turn in enumerate(turns):
+        last = number == len(turns) - 1
+        offers = [{"value": offer, "label": offer} for offer in turn.offers] if last else []
+        content = present.climb_html(turn.climb, turn.done) + turn.answer
+        shown += [
+            {"role": "user", "content": turn.question},
+            {"role": "assistant", "content": content, "options": offers},
+        ]
+    return shown
+
+
+@dataclass(frozen=True, slots=True)
+class ChatPage:
+    """What the page's handlers need. One for the whole server; a visitor's state is in the browser and in SQL."""
+
+    rungs: Rungs
+    running: dict[str, threading.Event]
+    """What each open page is waiting for, by its session, so that Stop and closing the page reach the engine."""
+
+    def open(self, visitor: str | None, conversation: str | None, request: gr.Request) -> tuple[Any, ...]:
+        """A page was opened or reloaded: the visitor, their conversation as it stands."""
+        visitor = visitor or secrets.token_hex(VISITOR_BYTES)
+        return visitor, *self.load(visitor, conversation)
+
+    def load(self, visitor: str, conversation: str | None) -> tuple[Any, ...]:
+        """Show one of the visitor's own conversations, or an empty page."""
+        known = {summary.id for summary in self.rungs.traces.conversations(visitor)}
+        conversation = conversation if conversation in known else None
+        turns = self._stored(conversation) if conversation else ()
+        return conversation, turns, self._chatbot(visitor, turns), self._list(visitor, conversation), self._k(visitor)
+
+    def ask(
+        self, text: str, visitor: str, conversation: str | None, turns: Turns, request: gr.Request
+    ) -> Iterator[tuple[Any, ...]]:
+        """Answer a question; yields the page's outputs as the answer grows."""
+        text = (text or "").strip()
+        if not text:
+            yield conversation, turns, messages(turns), gr.skip(), "Type a question first."
+            return
+        cancel = threading.Event()
+        session = request.session_hash or ""
+        self._replace_running(session, cancel)
+        try:
+            visitor = visitor or secrets.token_hex(VISITOR_BYTES)
+            conversation = conversation or self.rungs.traces.open_conversation(visitor, "chat")
+            turn = Shown(text)
+            for turn in self._answered(Shown(text), conversation, cancel):
+                yield conversation, (*turns, turn), messages((*turns, turn)), gr.skip(), gr.skip()
+            turns = (*turns, replace(turn, done=True, offers=self._offers(visitor, turn)))
+            yield conversation, turns, messages(turns), self._list(visitor, conversation), self._k(visitor)
+        finally:
+            cancel.set()
+            if self.running.get(session) is cancel:
+                self.running.pop(session, None)
+
+    def stop(self, request: gr.Request) -> None:
+        """The Stop button, Escape, or a closed page: the engine stops within a token."""
+        cancel = self.running.pop(request.session_hash or "", None)
+        if cancel:
+            cancel.set()
+
+    def again(
+        self, index: Any, text: str | None, visitor: str, conversation: str | None, turns: Turns, request: gr.Request
+    ) -> Iterator[tuple[Any, ...]]:
+        """Retry or edit: the turn and later ones leave the conversation, and the question is asked (anew)."""
+        number = (index[0] if isinstance(index, (tuple, list)) else int(index)) // MESSAGES_PER_TURN
+        turn = turns[number]
+        if conversation and turn.trace_id:
+            self.rungs.traces.supersede(conversation, turn.trace_id)
+        yield from self.ask(text or turn.question, visitor, conversation, turns[:number], request)
+
+    def thumb(self, index: Any, liked: bool, turns: Turns, reason: str = "") -> str:
+        """Keep a thumb. Returns what to tell the visitor."""
+        number = (index[0] if isinstance(index, (tuple, list)) else int(index)) // MESSAGES_PER_TURN
+        if number >= len(turns) or not turns[number].trace_id:
+            return "That answer was not finished, so there is nothing to rate."
+        self.rungs.traces.add_feedback(turns[number].trace_id, 1 if liked else -1, reason)
+        return "Thank you. That was stored for the owner."
+
+    def contact(self, note: str, visitor: str, conversation: str | None, turns: Turns) -> tuple[str | None, str]:
+        """Hand the conversation to a person, with a summary of it. Returns the conversation and what to tell."""
+        conversation = conversation or self.rungs.traces.open_conversation(visitor, "chat")
+        self.rungs.traces.hand_off(conversation, "the visitor asked for a person", summary(turns, note))
+        return conversation, "Passed on. A person will see your questions, what was tried, and your note."
+
+    # parts
+
+    def _answered(self, turn: Shown, conversation: str, cancel: threading.Event) -> Iterator[Shown]:
+        """The turn as it grows, at most `UPDATES_PER_SECOND` times a second."""
+        history = self.rungs.traces.history(conversation)
+        question = Question(turn.question, conversation, history, "chat")
+        written, shown_at = "", 0.0
+        try:
+            yield turn
+            for event in self.rungs.assistant.stream(question, cancel):
+                if isinstance(event, Climbing):
+                    written = "" if event.state in ("failed", "rejected") else written
+                    turn = replace(turn, climb=(*turn.climb, present.climb_line(event)), answer="")
+                elif isinstance(event, Words):
+                    written += event.text
+                    turn = replace(turn, answer=present.words_html(written))
+                    if time.monotonic() - shown_at < 1 / UPDATES_PER_SECOND:
+                        continue
+                elif isinstance(event, Finished):
+                    climb = tuple(present.climb_of(event.trace))
+                    turn = replace(
+                        turn, climb=climb, answer=present.answer_html(event.trace.answer), trace_id=event.trace.id
+                    )
+                    if event.trace.answer.outcome == "handed_off":
+                        self.rungs.traces.hand_off(conversation, "the visitor asked for a person", turn.question)
+                shown_at = time.monotonic()
+                yield turn
+            if not turn.trace_id:
+                turn = replace(turn, answer=present.words_html(f"{written}\n\n(stopped)" if written else "Stopped."))
+        except (AssistantError, KnowledgeError) as error:
+            turn = replace(turn, answer=present.problem_html(str(error)))
+        except Exception:  # the page's edge: whatever it was, the visitor is told and the log keeps it
+            log.exception("answering failed")
+            turn = replace(turn, answer=present.problem_html(UNEXPECTED))
+        yield turn
+
+    def _stored(self, conversation: str) -> Turns:
+        shown = []
+        for stored in self.rungs.traces.turns(conversation):
+            answer = present.answer_html(stored.answer) if stored.answer else present.words_html("Stopped.")
+            climb: tuple[str, ...] = ()
+            if stored.answer:
+                climb = tuple(present.climb_of(self.rungs.traces.load(stored.trace_id)))
+            shown.append(Shown(stored.question, climb, answer, stored.trace_id, True))
+        return tuple(shown)
+
+    def _questions(self) -> tuple[str, ...]:
+        return suggestions.pool(self.rungs.store)
+
+    def _chatbot(self, visitor: str, turns: Turns) -> Any:
+        offered = suggestions.opening(self._questions(), self.rungs.traces.asked(visitor), visitor)
+        return gr.update(value=messages(turns), examples=[{"text": text} for text in offered])
+
+    def _offers(self, visitor: str, turn: Shown) -> tuple[str, ...]:
+        if not turn.trace_id:
+            return ()
+        answer = self.rungs.traces.load(turn.trace_id).answer
+        return suggestions.following(self.rungs.store, self._questions(), self.rungs.traces.asked(visitor), answer)
+
+    def _list(self, visitor: str, conversation: str | None) -> Any:
+        choices = [(summary.title or "(untitled)", summary.id) for summary in self.rungs.traces.conversations(visitor)]
+        return gr.update(choices=choices, value=conversation, visible=bool(choices))
+
+    def _k(self, visitor: str) -> str:
+        questions = self._questions()
+        if not questions:
+            return "There are no documents here yet. The owner can add some with: rungs ingest PATH"
+        return f"{suggestions.explored(questions, self.rungs.traces.asked(visitor))} of {len(questions)} questions explored"
+
+    def _replace_running(self, session: str, cancel: threading.Event) -> None:
+        before = self.running.get(session)
+        if before:
+            before.set()
+        self.running[session] = cancel
+
+
+def summary(turns: Turns, note: str = "") -> str:
+    """A conversation in a few lines, for the person who takes over: questions, what was tried, the visitor's note."""
+    lines = [f"Note: {note.strip()[:2000]}"] if note.strip() else []
+    for turn in turns[-10:]:
+        lines.append(f"Asked: {turn.question[:500]}")
+        lines += [f"  {line}" for line in turn.climb]
+    return "\n".join(lines) or "No question was asked yet."
+
+
+def build_chat(rungs: Rungs) -> gr.Blocks:
+    """The page."""
+    page = ChatPage(rungs, {})
+    with gr.Blocks(title="Rungs", fill_height=True, analytics_enabled=False) as blocks:
+        parts = _layout(rungs)
+        _wire(page, parts, blocks)
+    return blocks
+
+
+def _layout(rungs: Rungs) -> Mapping[str, Any]:
+    """Components by name; nothing is wired here."""
+    parts: dict[str, Any] = {
+        "visitor": gr.BrowserState(None, storage_key="rungs-visitor", secret=secret(rungs.settings.home, "browser")),
+        "conversation": gr.BrowserState(
+            None, storage_key="rungs-conversation", secret=secret(rungs.settings.home, "browser")
+        ),
+        "turns": gr.State(()),
+        "rated": gr.State(None),
+    }
+    with gr.Sidebar(open=False, label="Conversations", elem_id="rungs-sidebar"):
+        parts["new"] = gr.Button("New chat", variant="secondary", elem_id="new-chat")
+        parts["list"] = gr.Radio(
+            choices=[], label="Your conversations", visible=False, elem_id="conversation-list", interactive=True
+        )
+    gr.HTML(INTRO)
+    parts["chatbot"] = gr.Chatbot(
+        elem_id="chat",
+        label="Conversation",
+        show_label=False,
+        container=False,
+        editable="user",
+        buttons=["copy"],
+        placeholder=EMPTY,
+        sanitize_html=True,
+        allow_tags=False,
+        allow_file_downloads=False,
+        latex_delimiters=[],
+        scale=1,
+        height="100%",
+        min_height=280,
+        layout="panel",
+    )
+    with gr.Group(visible=False, elem_id="reason-box") as parts["reason_box"]:
+        parts["reason"] = gr.Radio(choices=list(REASONS), label="What was not good about it?")
+        parts["reason_text"] = gr.Textbox(label="In your words (optional)", max_length=2000, lines=1)
+        parts["reason_send"] = gr.Button("Send", size="sm")
+    with gr.Group(visible=False, elem_id="contact-box") as parts["contact_box"]:
+        parts["note"] = gr.Textbox(label="What should they know? (optional)", max_length=2000, lines=2)
+        parts["contact_send"] = gr.Button("Pass this conversation to a person", variant="primary", size="sm")
+    parts["text"] = gr.Textbox(
+        placeholder="Ask a question …",
+        label="Your question",
+        show_label=False,
+        container=False,
+        lines=1,
+        max_lines=8,
+        autofocus=True,
+        submit_btn=True,
+        elem_id="question",
+        max_length=rungs.settings.question_characters,
+    )
+    with gr.Row(elem_id="rungs-footer"):
+        parts["status"] = gr.Markdown("", elem_id="status", sanitize_html=True)
+        parts["stop"] = gr.Button("Stop", size="sm", visible=False, variant="stop", elem_id="stop")
+        parts["contact"] = gr.Button("Contact support", size="sm", elem_id="contact")
+    return parts
+
+
+def _wire(page: ChatPage, parts: Mapping[str, Any], blocks: gr.Blocks) -> None:
+    """Events to handlers."""
+    who, chat = parts["visitor"], parts["chatbot"]
+    state = [parts["visitor"], parts["conversation"], parts["turns"]]
+    shown = [parts["conversation"], parts["turns"], chat, parts["list"], parts["status"]]
+    hidden: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+
+    pending, place = gr.State(""), gr.State(None)
+
+    def chain(
+        start: Any, read: Any, read_from: Any, read_to: Sequence[Any], answer: Any, inputs: Sequence[Any]
+    ) -> None:
+        """Read what was asked, show Stop, let the answer grow, hide Stop."""
+        started = start(read, read_from, [*read_to, parts["stop"]], queue=False, **hidden)
+        answered = started.then(answer, inputs, shown, **hidden)
+        answered.then(lambda: gr.update(visible=False), None, parts["stop"], queue=False, **hidden)
+
+    showing = gr.update(visible=True)
+
+    def typed(text: str) -> tuple[Any, ...]:
+        return text, "", showing
+
+    def chosen(event: gr.SelectData) -> tuple[Any, ...]:
+        value = event.value
+        return str(value["text"] if isinstance(value, dict) and "text" in value else value), showing
+
+    def retry(event: gr.RetryData) -> tuple[Any, ...]:
+        return event.index, "", showing
+
+    def edit(event: gr.EditData) -> tuple[Any, ...]:
+        return event.index, str(event.value), showing
+
+    asked, anew = [pending, *state], [place, pending, *state]
+    chain(parts["text"].submit, typed, parts["text"], [pending, parts["text"]], page.ask, asked)
+    chain(chat.example_select, chosen, None, [pending], page.ask, asked)
+    chain(chat.option_select, chosen, None, [pending], page.ask, asked)
+    chain(chat.retry, retry, None, [place, pending], page.again, anew)
+    chain(chat.edit, edit, None, [place, pending], page.again, anew)
+    parts["stop"].click(page.stop, None, None, queue=False, **hidden)
+    blocks.unload(page.stop)
+    blocks.load(page.open, [who, parts["conversation"]], [who, *shown], **hidden)
+    parts["list"].input(page.load, [who, parts["list"]], shown, **hidden)
+    parts["new"].click(lambda visitor: page.load(visitor, None), who, shown, **hidden)
+    _wire_people(page, parts, state, hidden)
+
+
+def _wire_people(page: ChatPage, parts: Mapping[str, Any], state: Sequence[Any], hidden: dict[str, Any]) -> None:
+    """Thumbs and the way to a person."""
+
+    def rate(event: gr.LikeData, turns: Turns) -> tuple[Any, str, Any]:
+        liked = event.liked is True or event.liked == "Like"
+        return event.index, page.thumb(event.index, liked, turns), gr.update(visible=not liked)
+
+    def explain(index: Any, reason: str | None, words: str, turns: Turns) -> tuple[str, Any, str]:
+        told = ": ".join(part for part in (reason or "", (words or "").strip()) if part)
+        return page.thumb(index, False, turns, told), gr.update(visible=False), ""
+
+    def pass_on(note: str, visitor: str, conversation: str | None, turns: Turns) -> tuple[Any, str, Any, str]:
+        conversation, told = page.contact(note or "", visitor, conversation, turns)
+        return conversation, told, gr.update(visible=False), ""
+
+    parts["chatbot"].like(
+        rate, parts["turns"], [parts["rated"], parts["status"], parts["reason_box"]], queue=False, **hidden
+    )
+    parts["reason_send"].click(
+        explain,
+        [parts["rated"], parts["reason"], parts["reason_text"], parts["turns"]],
+        [parts["status"], parts["reason_box"], parts["reason_text"]],
+        queue=False,
+        **hidden,
+    )
+    parts["contact"].click(lambda: gr.update(visible=True), None, parts["contact_box"], queue=False, **hidden)
+    parts["contact_send"].click(
+        pass_on,
+        [parts["note"], *state],
+        [parts["conversation"], parts["status"], parts["contact_box"], parts["note"]],
+        queue=False,
+        **hidden,
+    )

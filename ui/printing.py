@@ -1,0 +1,113 @@
+"""What the command line prints: JSON for programs, words for people.
+
+Formats results of `commands.py`; computes nothing. Called by `cli.py`. Rich is imported where a table is drawn.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+import typer
+
+
+def print_json(document: Any, compact: bool = False) -> None:
+    """One JSON document; in ASCII where the terminal, or a file name in it, takes no more."""
+    indent = None if compact else 2
+    text = json.dumps(document, ensure_ascii=False, indent=indent)
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        text = json.dumps(document, indent=indent)
+    typer.echo(text)
+
+
+def say(text: str, **style: Any) -> None:
+    """Print text that documents and models had a hand in: no control character of it reaches the terminal."""
+    typer.secho("".join(c for c in text if c in "\n\t" or unicodedata.category(c) != "Cc"), **style)
+
+
+def print_checks(result: Mapping[str, Any]) -> None:
+    """The report of `rungs doctor`."""
+    for check in result["checks"]:
+        say(f"{'ok  ' if check['ok'] else 'FAIL'}  {check['name']}: {check['detail']}")
+        if check["fix"]:
+            say(f"      to do: {check['fix']}")
+
+
+def print_answer(result: Mapping[str, Any]) -> None:
+    """An answer, its sources, and a dim line of facts."""
+    say(result["answer"])
+    if result["citations"]:
+        typer.echo("")
+    for number, citation in enumerate(result["citations"], start=1):
+        where = citation["heading"] or citation["title"]
+        say(f"  [{number}] {citation['document']}" + (f" - {where}" if where else ""))
+    sure = f"{result['confidence']:.0%} sure" if result["confidence"] is not None else "confidence unknown"
+    by = f"level {result['level']}, {sure}" if result["level"] else result["outcome"].replace("_", " ")
+    facts = f"{by}; {result['seconds']:.1f} s; trace {result['trace_id']}; conversation {result['conversation_id']}"
+    typer.secho(f"\n{facts}", dim=True)
+
+
+def print_ingest(result: Mapping[str, Any]) -> None:
+    """What an ingest changed; failures go to standard error."""
+    counts = ", ".join(f"{result[name]} {name}" for name in ("added", "updated", "unchanged", "removed"))
+    typer.echo(f"{counts}; {result['passages']} passages; {result['seconds']:.1f} s")
+    for failure in result["failed"]:
+        say(f"rungs: {failure['source']}: {failure['reason']}", err=True)
+
+
+def print_sources(result: Mapping[str, Any]) -> None:
+    """The sources."""
+    if not result["sources"]:
+        typer.echo("Nothing is known yet. Add documents with: rungs ingest PATH")
+    for source in result["sources"]:
+        counts = f"{source['documents']} documents, {source['passages']} passages"
+        say(f"{source['source']}  ({counts}, updated {source['updated_at']})")
+
+
+def print_removed(result: Mapping[str, Any]) -> None:
+    """What was removed."""
+    say(f"{result['source']}: {result['removed']} documents removed")
+
+
+def print_search(result: Mapping[str, Any]) -> None:
+    """Passages, shortened."""
+    if not result["results"]:
+        typer.echo("Nothing found.")
+    for number, found in enumerate(result["results"], start=1):
+        say(f"{number}. {found['document']}  {found['heading']}  ({found['score']:.4f})", bold=True)
+        text = " ".join(found["text"].split())
+        say(f"   {text[:300]}{'…' if len(text) > 300 else ''}")
+
+
+def print_evaluation(result: Mapping[str, Any]) -> None:
+    """A table: one line for each level."""
+    from rich.console import Console
+    from rich.table import Table
+
+    columns = ("n", "correct", "answered", "abstained", "wrong_accepted", "gold_retrieved", "token_f1", "seconds_p50")
+    table = Table("level", *columns)
+    for level, numbers in result["levels"].items():
+        table.add_row(level, *(str(numbers[column]) for column in columns))
+    Console().print(table)
+    if result["ungraded"]:
+        typer.echo(f"{result['ungraded']} rows state no expectation and were not graded.")
+
+
+def print_calibration(result: Mapping[str, Any]) -> None:
+    """What can be promised at each level."""
+    if not result["levels"]:
+        typer.echo("No level could be calibrated: there were too few rows, or all were right or all wrong.")
+    for level, numbers in result["levels"].items():
+        if numbers["threshold"] is None:
+            typer.echo(f"{level}: nothing can be promised (about {numbers['rows_missing']} more right answers needed)")
+        else:
+            share, wrong = f"{numbers['coverage']:.0%}", f"{numbers['wrong_rate']:.1%}"
+            typer.echo(
+                f"{level}: accept from {numbers['threshold']:.2f}; answers {share}, {wrong} wrong "
+                f"(at most {numbers['bound']:.1%}, 95 % sure)"
+            )
