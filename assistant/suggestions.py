@@ -14,7 +14,7 @@ from knowledge.store import KnowledgeStore
 
 POOL = 24
 SHOWN = 4
-QUESTION = re.compile(r"\?\s*$|^(how|what|why|when|where|which|who|can|could|do|does|is|are|should|will)\b", re.I)
+QUESTION = re.compile(r"\?\s*$|^how to ", re.I)
 LENGTH = range(8, 90)
 
 
@@ -64,8 +64,11 @@ def explored(questions: Sequence[str], asked: frozenset[str]) -> int:
 
 
 def phrased(heading: str) -> str:
-    """A heading as a question."""
+    """A heading as a question that a person would ask."""
     heading = " ".join(heading.split())
-    if QUESTION.search(heading):
-        return heading if heading.endswith("?") else f"{heading}?"
-    return f"What should I know about {heading[0].lower() + heading[1:] if heading[1:2].islower() else heading}?"
+    if heading.endswith("?"):
+        return heading
+    if heading.lower().startswith("how to "):
+        return f"How do I {heading[7:]}?"
+    keeps_capital = len(heading) < 2 or not heading[1].islower()
+    return f"What should I know about {heading if keeps_capital else heading[0].lower() + heading[1:]}?"

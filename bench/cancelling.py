@@ -1,7 +1,7 @@
 """What the engine's batch size buys and costs: the wait after a client left, and the speed of reading a prompt.
 
-For every batch size: tokens per second over a prompt of 1,000 tokens, and the time to the first token of a short request
-made in the moment in which a client gave up one of 3,000 tokens, half-way through its prompt. Rounds are interleaved.
+For every batch size: tokens per second over a prompt of 900 words, and the time to the first token of a short request
+made in the moment in which a client gave up one of 2,600 words while it was read. Rounds are interleaved.
 Run it on a quiet machine: `python -m bench.cancelling [ROUNDS]`. `assistant/models/engine.py` keeps what it decided.
 """
 

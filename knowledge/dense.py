@@ -270,15 +270,30 @@ class DenseSearch:
         with self._lock:
             if self._index or not self._name:
                 self.follow()
-            self._drop()
+            if self._drop():
+                self._seal_again()
 
-    def _drop(self) -> None:
+    def _drop(self) -> bool:
+        """Close the index; whether there was one and it closed without complaint."""
         index, self._index = self._index, None
-        if index:
-            try:
-                index.close()
-            except (IndexDamaged, StorageFull) as error:
-                log.warning("%s", error)
+        if not index:
+            return False
+        try:
+            index.close()
+        except (IndexDamaged, StorageFull) as error:
+            log.warning("%s", error)
+            return False
+        return True
+
+    def _seal_again(self) -> None:
+        """Remember the files as closing left them. Where that fails, the next opening rebuilds the index."""
+        sealed = seal(self._folder / self._name)
+        try:
+            with writing(self._engine) as connection:
+                if sealed and catalog.meta(connection).get("index_seal") != sealed:
+                    catalog.set_meta(connection, index_seal=sealed)
+        except KnowledgeError as error:
+            log.warning("%s", error)
 
     def _sweep(self) -> None:
         """Remove what killed rebuilds and damaged indexes left behind."""

@@ -110,12 +110,16 @@ class VectorIndex:
 
 
 def seal(folder: Path) -> str:
-    """Digest of the graph's files; Chroma changes them only while it is written to.
+    """Digest of the graph's files; empty where there are none.
 
-    `length.bin` is left out: at every close hnswlib writes it anew, its unused rest as memory happens to be.
+    Chroma changes them while it is written to, and at every close: unused room is then written as memory happens to
+    be.
     """
+    files = sorted(folder.glob("*/*"))
+    if not files:
+        return ""
     digest = hashlib.sha256()
-    for path in sorted(path for path in folder.glob("*/*") if path.name != "length.bin"):
+    for path in files:
         digest.update(str(path.relative_to(folder)).encode())
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())

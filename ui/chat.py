@@ -345,7 +345,8 @@ def _wire(page: ChatPage, parts: Mapping[str, Any], blocks: gr.Blocks) -> None:
     blocks.unload(page.stop)
     blocks.load(page.open, [who, parts["conversation"]], [who, *shown], **hidden)
     parts["list"].input(page.load, [who, parts["list"]], shown, **hidden)
-    parts["new"].click(lambda visitor: page.load(visitor, None), who, shown, **hidden)
+    for start in (parts["new"].click, chat.clear):
+        start(lambda visitor: page.load(visitor, None), who, shown, **hidden)
     _wire_people(page, parts, state, hidden)
 
 

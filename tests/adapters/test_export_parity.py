@@ -63,7 +63,7 @@ def adapted(reference: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[A
     generator = torch.Generator().manual_seed(3)
     for name, parameter in peft.named_parameters():
         if "lora_B" in name:
-            parameter.data.copy_(torch.randn(parameter.shape, generator=generator) * 0.02)
+            parameter.data.copy_(torch.randn(parameter.shape, generator=generator) * 0.06)
     folder = tmp_path_factory.mktemp("adapter")
     peft.save_pretrained(folder, save_embedding_layers=False)
     return peft.eval(), folder
