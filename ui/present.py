@@ -26,12 +26,26 @@ _MARKER = re.compile(r"\[(\d{1,2})\]")
 _CODE = re.compile(r"`([^`\n]{1,200})`")
 _BOLD = re.compile(r"\*\*([^*\n]{1,200})\*\*")
 _BREAKS = re.compile(r"\n{2,}")
+_LINE_END = re.compile("\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+"""Line ends of every kind: what a Markdown parser takes for an empty line would end the page's HTML block."""
+_MARKDOWN = re.compile(r"[\\\[\]_*~|!`]")
+_MARKDOWN_ASKED = re.compile(
+    r"[&<>\\\[\]_*~|`]|(?<=\w):(?=//)|(?<=www)\.|(?<=\w)@(?=\w)|^\s|^[-+=#](?=[-+=#\s])|(?<=^\d)[.)]", re.M | re.I
+)
 
 
 def escaped(text: str) -> str:
     """Text as HTML text: no markup of its own, no Markdown either, on one line."""
-    safe = html.escape(text, quote=True).replace("\n", "<br>")
-    return re.sub(r"([\\\[\]_~|!])", lambda m: f"&#{ord(m.group())};", safe)
+    return _frozen(html.escape(_lines(text), quote=True)).replace("\n", "<br>")
+
+
+def asked(text: str) -> str:
+    """A question as the chat shows it, as Markdown that says just its words.
+
+    Only what Markdown or HTML would take for its own is replaced: the page's editor starts from this text, and
+    `html.unescape` gives the question back.
+    """
+    return _MARKDOWN_ASKED.sub(_entity, _lines(text))
 
 
 def confidence_in_words(confidence: float | None) -> str:
@@ -44,7 +58,7 @@ def confidence_in_words(confidence: float | None) -> str:
 
 def prose(text: str) -> str:
     """An answer's text: escaped, with code, bold, paragraphs and citation numbers brought back."""
-    safe = html.escape(text.strip(), quote=True)
+    safe = html.escape(_lines(text).strip(), quote=True)
     safe = _CODE.sub(lambda m: f"<code>{_frozen(m.group(1))}</code>", safe)
     safe = _BOLD.sub(r"<strong>\1</strong>", safe)
     safe = _MARKER.sub(r'<sup class="number">\1</sup>', safe)
@@ -54,7 +68,15 @@ def prose(text: str) -> str:
 
 def _frozen(text: str) -> str:
     """Escaped text in which no Markdown is left to be found."""
-    return re.sub(r"([\\\[\]_*~|!])", lambda m: f"&#{ord(m.group())};", text)
+    return _MARKDOWN.sub(_entity, text)
+
+
+def _entity(found: re.Match[str]) -> str:
+    return f"&#{ord(found.group())};"
+
+
+def _lines(text: str) -> str:
+    return _LINE_END.sub("\n", text)
 
 
 def badge(answer: Answer) -> str:
@@ -118,7 +140,8 @@ def climb_line(event: Climbing) -> str:
 def climb_html(lines: Sequence[str], done: bool) -> str:
     """The climb: its latest step while it happens, all of it folded away afterwards."""
     if not done:
-        return f'<div class="climb climbing" role="status">{escaped(lines[-1] if lines else "Understanding the question …")}</div>'
+        step = lines[-1] if lines else "Understanding the question …"
+        return f'<div class="climb climbing" role="status">{escaped(step)}</div>'
     if not lines:
         return ""
     steps = "".join(f"<li>{escaped(line)}</li>" for line in lines)
@@ -188,7 +211,8 @@ def _source(number: int, citation: Citation) -> str:
     passage = marked(citation.passage or citation.quote, citation.quote, citation.start)
     return (
         f'<details class="source"><summary><span class="source-number">{number}</span> {escaped(address + page)}'
-        f'</summary><div class="passage">{passage}</div><div class="address">{escaped(citation.document)}</div></details>'
+        f'</summary><div class="passage">{passage}</div>'
+        f'<div class="address">{escaped(citation.document)}</div></details>'
     )
 
 
@@ -220,7 +244,8 @@ def _understood(trace: Trace) -> str:
 
 def _attempt(attempt: Attempt) -> str:
     state, note = _state(attempt)
-    head = f"<summary><b>{attempt.level}</b>: {STATE_WORDS.get(state, state)}{' · ' + escaped(note) if note else ''}</summary>"
+    told_note = f" · {escaped(note)}" if note else ""
+    head = f"<summary><b>{attempt.level}</b>: {STATE_WORDS.get(state, state)}{told_note}</summary>"
     if attempt.skipped_because:
         return (
             f'<div class="attempt skipped"><b>{attempt.level}</b>: skipped · {escaped(attempt.skipped_because)}</div>'

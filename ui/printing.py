@@ -40,13 +40,15 @@ def print_checks(result: Mapping[str, Any]) -> None:
 
 def print_answer(result: Mapping[str, Any]) -> None:
     """An answer, its sources, and a dim line of facts."""
+    from ui.present import confidence_in_words
+
     say(result["answer"])
     if result["citations"]:
         typer.echo("")
     for number, citation in enumerate(result["citations"], start=1):
         where = citation["heading"] or citation["title"]
         say(f"  [{number}] {citation['document']}" + (f" - {where}" if where else ""))
-    sure = f"{result['confidence']:.0%} sure" if result["confidence"] is not None else "confidence unknown"
+    sure = confidence_in_words(result["confidence"])
     by = f"level {result['level']}, {sure}" if result["level"] else result["outcome"].replace("_", " ")
     facts = f"{by}; {result['seconds']:.1f} s; trace {result['trace_id']}; conversation {result['conversation_id']}"
     typer.secho(f"\n{facts}", dim=True)

@@ -145,48 +145,37 @@ def test_what_a_gguf_adapter_cannot_say_is_refused(
     assert not (tmp_path / "o.gguf").exists()
 
 
-def hostile(name: str) -> dict[str, Any]:
-    made = tensors()
-    where = "base_model.model.model.layers.0"
-    if name == "unknown module":
-        made[f"{where}.self_attn.evil.lora_A.weight"] = np.zeros((RANK, HIDDEN), np.float32)
-    elif name == "embedding":
-        made["base_model.model.model.embed_tokens.lora_embedding_A"] = np.zeros((RANK, HIDDEN), np.float32)
-    elif name == "lonely half":
-        del made[f"{where}.self_attn.q_proj.lora_B.weight"]
-    elif name == "layer too many":
-        for half in "AB":
-            made[f"{where[:-1]}7.self_attn.q_proj.lora_{half}.weight"] = made[
-                f"{where}.self_attn.q_proj.lora_{half}.weight"
-            ]
-    elif name == "wrong shape":
-        made[f"{where}.self_attn.q_proj.lora_B.weight"] = np.zeros((HIDDEN * 2, RANK), np.float32)
-    elif name == "transposed":
-        made[f"{where}.mlp.down_proj.lora_A.weight"] = np.ascontiguousarray(
-            made[f"{where}.mlp.down_proj.lora_A.weight"].T
-        )
-    elif name == "one dimension":
-        made[f"{where}.mlp.down_proj.lora_A.weight"] = np.zeros(RANK, np.float32)
-    elif name == "not a number":
-        made[f"{where}.mlp.down_proj.lora_A.weight"][0, 0] = np.nan
-    elif name == "integers":
-        made[f"{where}.mlp.down_proj.lora_A.weight"] = np.zeros((RANK, INNER), np.int32)
-    elif name == "another rank":
-        made[f"{where}.mlp.down_proj.lora_A.weight"] = np.zeros((RANK * 2, INNER), np.float32)
-        made[f"{where}.mlp.down_proj.lora_B.weight"] = np.zeros((HIDDEN, RANK * 2), np.float32)
-    elif name == "empty":
-        made = {}
-    return made
+WHERE = "base_model.model.model.layers.0"
+DOWN = f"{WHERE}.mlp.down_proj.lora"
+QUERY = f"{WHERE}.self_attn.q_proj.lora"
+HOSTILE: dict[str, dict[str, Any]] = {
+    "unknown module": {f"{WHERE}.self_attn.evil.lora_A.weight": np.zeros((RANK, HIDDEN), np.float32)},
+    "embedding": {"base_model.model.model.embed_tokens.lora_embedding_A": np.zeros((RANK, HIDDEN), np.float32)},
+    "lonely half": {f"{WHERE}.self_attn.o_proj.lora_A.weight": np.zeros((RANK, HIDDEN), np.float32)},
+    "layer too many": {
+        f"{WHERE[:-1]}7.self_attn.q_proj.lora_A.weight": np.zeros((RANK, HIDDEN), np.float32),
+        f"{WHERE[:-1]}7.self_attn.q_proj.lora_B.weight": np.zeros((HIDDEN, RANK), np.float32),
+    },
+    "wrong shape": {f"{QUERY}_B.weight": np.zeros((HIDDEN * 2, RANK), np.float32)},
+    "transposed": {f"{DOWN}_A.weight": np.zeros((INNER, RANK), np.float32)},
+    "one dimension": {f"{DOWN}_A.weight": np.zeros(RANK, np.float32)},
+    "not a number": {f"{DOWN}_A.weight": np.full((RANK, INNER), np.nan, np.float32)},
+    "integers": {f"{DOWN}_A.weight": np.zeros((RANK, INNER), np.int32)},
+    "another rank": {
+        f"{DOWN}_A.weight": np.zeros((RANK * 2, INNER), np.float32),
+        f"{DOWN}_B.weight": np.zeros((HIDDEN, RANK * 2), np.float32),
+    },
+}
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["unknown module", "embedding", "lonely half", "layer too many", "wrong shape", "transposed", "one dimension"]
-    + ["not a number", "integers", "another rank", "empty"],
-)
+@pytest.mark.parametrize("name", [*HOSTILE, "empty"])
 def test_tensors_that_do_not_fit_are_refused(base: Path, tmp_path: Path, name: str) -> None:
     with pytest.raises(AdapterError):
-        export(peft_folder(tmp_path / "a", made=hostile(name)), tmp_path / "o.gguf", base)
+        export(
+            peft_folder(tmp_path / "a", made={**tensors(), **HOSTILE[name]} if name in HOSTILE else {}),
+            tmp_path / "o.gguf",
+            base,
+        )
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "base.gguf"]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 
 from assistant.errors import AssistantError
 from assistant.traces import HISTORY_QUESTIONS, TraceStore
@@ -31,7 +31,7 @@ from assistant.types import (
     Turn,
 )
 from knowledge.database import open_engine
-from knowledge.errors import KnowledgeError
+from knowledge.errors import KnowledgeError, StorageFull
 from knowledge.types import Hit, Passage, Sentence
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -431,6 +431,23 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     engine = open_engine(f"sqlite:///{tmp_path / 'rungs.db'}")
     with pytest.raises(KnowledgeError, match=r"rungs\.db.*damaged"):
         TraceStore(engine)
+    engine.dispose()
+
+
+def test_a_full_disk_is_said_and_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path / 'rungs.db'}")
+    traces = TraceStore(engine)
+    kept = [told(traces, "c")]
+    with engine.connect() as connection:
+        pages = connection.scalar(text("PRAGMA page_count"))
+    engine.dispose()
+    event.listen(engine, "connect", lambda raw, _: raw.execute(f"PRAGMA max_page_count = {pages + 4}"))
+    with pytest.raises(StorageFull, match="no room left"):
+        while True:
+            kept.append(told(traces, "c", "why? " * 500))
+    assert len(kept) > 1
+    assert {row.id for row in traces.find(level="rag")} == set(kept)
+    assert all(traces.load(trace_id).answer.text == "because" for trace_id in kept)
     engine.dispose()
 
 

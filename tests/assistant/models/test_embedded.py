@@ -101,12 +101,18 @@ def test_a_prompt_that_does_not_fit_is_refused_before_the_engine_sees_it(engine:
         drain(engine.stream(ask("short"), max_tokens=engine.context_tokens))
 
 
-def test_a_prompt_that_just_fits_is_answered_to_the_last_token(engine: EmbeddedModel) -> None:
-    frame = len(engine._tokens.of(ask("")))
-    content = "a" + " a" * (1000 - 1)
-    assert engine.count_tokens(content) == 1000
-    room = engine.context_tokens - frame - 1000
-    assert drain(engine.stream(ask(content), max_tokens=room))[1].finish in ("stop", "length")
+def test_a_prompt_that_just_fits_is_answered_to_the_last_token(weights: Path) -> None:
+    model = EmbeddedModel(EngineOptions(weights, slots=1, context_tokens=512), "test")
+    try:
+        room = 8
+        content = "a" + " a" * (512 - room - len(model._tokens.of(ask(""))) - 1)
+        _, completed = drain(model.stream(ask(content), max_tokens=room))
+        assert completed.tokens_in == 512 - room
+        assert completed.finish in ("stop", "length")
+        with pytest.raises(PromptTooLong):
+            drain(model.stream(ask(content + " a"), max_tokens=room))
+    finally:
+        model.close()
 
 
 def test_an_unknown_adapter_is_refused(engine: EmbeddedModel) -> None:

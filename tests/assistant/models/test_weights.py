@@ -108,7 +108,7 @@ def test_a_full_disk_leaves_nothing_behind_and_says_how_much_is_needed(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(module, "requantise", full)
-    with pytest.raises(ModelUnavailable, match="No space left.*160 MiB"):
+    with pytest.raises(ModelUnavailable, match=r"No space left.*160 MiB"):
         prepare(tmp_path / "home")
     assert list((tmp_path / "home" / "models").iterdir()) == []
 
