@@ -70,5 +70,6 @@ def phrased(heading: str) -> str:
         return heading
     if heading.lower().startswith("how to "):
         return f"How do I {heading[7:]}?"
-    keeps_capital = len(heading) < 2 or not heading[1].islower()
+    first = heading.split(" ")[0]
+    keeps_capital = len(first) < 2 or any(letter.isupper() for letter in first[1:])  # LoRA, SQL, QLoRA
     return f"What should I know about {heading if keeps_capital else heading[0].lower() + heading[1:]}?"

@@ -29,7 +29,7 @@ COLUMNS = (
 
 
 def report_rows(name: str) -> dict[str, list[sets.GoldenRow]]:
-    """The report rows asked in a set's home, by block: its own, its share of the foreign ones, and those written out."""
+    """The report rows asked in a home, by block: its own, its share of the foreign ones, and those written out."""
     foreign = sets.foreign_rows("report", FOREIGN)[NAMES.index(name) :: len(NAMES)]
     own = rows_of(name, "report")
     blocks = {name: own, "foreign": foreign}
@@ -66,6 +66,7 @@ def record(result: Result) -> dict[str, Any]:
         "question": result.row.question,
         "golds": result.row.answers[:2],
         "expect": result.row.expect,
+        "documented": bool(result.row.gold_docs),
         "follow_up": bool(result.row.history),
         "draft_confidence": last.confidence if last else None,
         **summary([result]),
@@ -129,7 +130,7 @@ def checks(records: Sequence[dict[str, Any]]) -> str:
         return sum(r[key] for r in main if r["level"] == level and all(r[k] == v for k, v in where.items()))
 
     squad = [r for r in main if r["block"] == "squad2" and r["level"] == "rag" and r["expect"] == "answer"]
-    demo = [r for r in main if r["block"] == "demo" and r["level"] == "auto" and r["expect"] == "answer"]
+    demo = [r for r in main if r["block"] == "demo" and r["level"] == "auto" and r["documented"]]
     turns = [r for r in main if r["block"] == "demo" and r["follow_up"] and r["level"] == "auto"]
     alone = [r for r in records if r["block"] == "written out" and r["level"] == "auto"]
     lines = [

@@ -1,4 +1,4 @@
-"""Speed and size against named peers, interleaved in one run: `python -m bench.speed [overhead|first|help|cold|memory|ingest]`.
+"""Speed and size against named peers, interleaved in one run: `python -m bench.speed [NAME …]`.
 
 Each prints a ratio and its bar. Nothing is asserted: machines are noisy; what was seen goes into RESULTS.md.
 """

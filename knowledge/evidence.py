@@ -23,6 +23,8 @@ SENTENCES_KEPT = 16
 PASSAGE_WEIGHT = 0.45
 WORDS_WEIGHT = 0.5
 RANK_WEIGHT = 0.02
+ECHO_COST = 1.0
+"""Taken off a sentence without a content word beyond question, heading and title: it answers nothing."""
 LEANING = frozenset("it its this that these those they them he she such however otherwise then also".split())
 """A sentence that opens with one of these is read together with the one before."""
 WORDS_LEAST = 3
@@ -32,7 +34,8 @@ def pick_sentences(queries: Sequence[str], hits: Sequence[Hit], embedder: Embedd
     """Rank the sentences of the best passages for a question, best first.
 
     The score adds up: cosine of question and sentence; cosine of question and passage; the share of the question's
-    content words in sentence, heading and title; a little for the passage's rank.
+    content words in sentence, heading and title; a little for the passage's rank. A sentence that only echoes the
+    question or its heading loses, since it answers nothing.
 
     Args:
         queries: the wordings of the question, the most complete first; it alone is compared.
@@ -49,11 +52,13 @@ def pick_sentences(queries: Sequence[str], hits: Sequence[Hit], embedder: Embedd
     ranked = []
     for (sentence, hit), similarity in zip(found, similarities.tolist(), strict=True):
         address = terms(f"{hit.passage.title} {hit.passage.heading}")
+        told = terms(sentence.text)
         score = (
             similarity
             + PASSAGE_WEIGHT * hit.similarity
-            + WORDS_WEIGHT * coverage(wanted, terms(sentence.text) | address)
+            + WORDS_WEIGHT * coverage(wanted, told | address)
             - RANK_WEIGHT * hits.index(hit)
+            - ECHO_COST * (told <= wanted | address)
         )
         ranked.append(replace(sentence, similarity=similarity, score=score))
     return tuple(sorted(ranked, key=lambda sentence: -sentence.score)[:SENTENCES_KEPT])

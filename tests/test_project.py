@@ -141,18 +141,18 @@ def test_the_file_tree_in_the_readme_is_true() -> None:
 
 
 def test_help_answers_without_anything_heavy() -> None:
-    code = "import sys, ui.cli; print([m for m in sys.modules if m in %r])" % sorted(HEAVY | {"numpy", "sqlalchemy"})
+    heavy = sorted(HEAVY | {"numpy", "sqlalchemy"})
+    code = f"import sys, ui.cli; print([m for m in sys.modules if m in {heavy!r}])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert found.stdout.strip() == "[]"
 
 
 def test_no_tracked_file_names_a_place_on_a_machine() -> None:
-    homes = re.compile(r"(/work/|/root/|/home/\w+/|/tmp/)")
-    listed = subprocess.run(["git", "ls-files"], capture_output=True, text=True, cwd=ROOT, check=True).stdout.split("\n")
-    bad = []
-    for name in filter(None, listed):
-        path = ROOT / name
-        if path.suffix in (".py", ".md", ".toml", ".txt", ".css", ".js", "") and path.is_file() and "tests/" not in name:
-            if homes.search(path.read_text(encoding="utf-8", errors="ignore")):
-                bad.append(name)
+    places = re.compile(r"(/work/|/root/|/home/\w+/|/tmp/)")
+    kinds = (".py", ".md", ".toml", ".txt", ".css", ".js")
+    listed = subprocess.run(["git", "ls-files"], capture_output=True, text=True, cwd=ROOT, check=True).stdout.split(
+        "\n"
+    )
+    shipped = [ROOT / name for name in listed if name.endswith(kinds) and not name.startswith("tests/")]
+    bad = [p.name for p in shipped if p.is_file() and places.search(p.read_text(encoding="utf-8", errors="ignore"))]
     assert not bad

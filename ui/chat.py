@@ -6,6 +6,7 @@ question, and the answer with its climb (folded away once done). Mounted by `ser
 
 from __future__ import annotations
 
+import html
 import logging
 import secrets
 import threading
@@ -33,11 +34,12 @@ MESSAGES_PER_TURN = 2
 UPDATES_PER_SECOND = 12
 VISITOR_BYTES = 16
 REASONS = ("Wrong", "Not what I asked", "Out of date", "Hard to understand", "Something else")
+BUSY = "One answer at a time. Press Stop (or Esc) to ask something else."
 UNEXPECTED = "Sorry, something went wrong while I was answering. Please try again, or contact support."
 STATIC = Path(__file__).parent / "static"
 INTRO = (
     '<header class="rungs-header"><h1>Rungs</h1>'
-    "<p>Answers from the documents, says how sure it is, and brings in a person when it is not.</p></header>"
+    "<p>Answers with sources, says how sure it is, and brings in a person when it is not.</p></header>"
 )
 EMPTY = (
     "### What would you like to know?\nEvery answer names its sources. If I cannot find one, I will say so "
@@ -54,6 +56,9 @@ class Shown:
     answer: str = ""
     """HTML out of `present.py`."""
     trace_id: str = ""
+    answered: bool = False
+    """False where it was stopped or failed: there is nothing to rate then."""
+    rated: int = 0
     done: bool = False
     offers: tuple[str, ...] = ()
     """Suggested questions below the answer."""
@@ -70,7 +75,7 @@ def messages(turns: Sequence[Shown]) -> list[dict[str, Any]]:
         offers = [{"value": offer, "label": offer} for offer in turn.offers] if last else []
         content = present.climb_html(turn.climb, turn.done) + turn.answer
         shown += [
-            {"role": "user", "content": turn.question},
+            {"role": "user", "content": present.asked(turn.question)},
             {"role": "assistant", "content": content, "options": offers},
         ]
     return shown
@@ -90,28 +95,45 @@ class ChatPage:
         return visitor, *self.load(visitor, conversation)
 
     def load(self, visitor: str, conversation: str | None) -> tuple[Any, ...]:
-        """Show one of the visitor's own conversations, or an empty page."""
+        """One of the visitor's own conversations, or an empty page."""
         known = {summary.id for summary in self.rungs.traces.conversations(visitor)}
         conversation = conversation if conversation in known else None
         turns = self._stored(conversation) if conversation else ()
         return conversation, turns, self._chatbot(visitor, turns), self._list(visitor, conversation), self._k(visitor)
 
+    def show(self, visitor: str, conversation: str | None, request: gr.Request) -> tuple[Any, ...]:
+        """Another conversation, or a new one, in place of what is shown; an answer still being written is given up."""
+        cancel = self.running.pop(request.session_hash or "", None)
+        if cancel:
+            cancel.set()
+        return self.load(visitor, conversation)
+
+    def busy(self, request: gr.Request) -> bool:
+        """Whether this page waits for an answer."""
+        return (request.session_hash or "") in self.running
+
     def ask(
-        self, text: str, visitor: str, conversation: str | None, turns: Turns, request: gr.Request
+        self, text: str | None, visitor: str, conversation: str | None, turns: Turns, request: gr.Request
     ) -> Iterator[tuple[Any, ...]]:
-        """Answer a question; yields the page's outputs as the answer grows."""
-        text = (text or "").strip()
+        """Answer a question; yields the page's outputs as the answer grows. None: asked while another is answered."""
+        if text is None:
+            yield (gr.skip(),) * 5
+            return
+        text = text.strip()
         if not text:
             yield conversation, turns, messages(turns), gr.skip(), "Type a question first."
             return
         cancel = threading.Event()
         session = request.session_hash or ""
-        self._replace_running(session, cancel)
+        self.running[session] = cancel
         try:
             visitor = visitor or secrets.token_hex(VISITOR_BYTES)
-            conversation = conversation or self.rungs.traces.open_conversation(visitor, "chat")
+            conversation, turns = self._own(visitor, conversation, turns)
             turn = Shown(text)
             for turn in self._answered(Shown(text), conversation, cancel):
+                if self.running.get(session) is not cancel:
+                    yield (gr.skip(),) * 5  # the page shows another conversation by now; Gradio repeats the last item
+                    return
                 yield conversation, (*turns, turn), messages((*turns, turn)), gr.skip(), gr.skip()
             turns = (*turns, replace(turn, done=True, offers=self._offers(visitor, turn)))
             yield conversation, turns, messages(turns), self._list(visitor, conversation), self._k(visitor)
@@ -122,7 +144,7 @@ class ChatPage:
 
     def stop(self, request: gr.Request) -> None:
         """The Stop button, Escape, or a closed page: the engine stops within a token."""
-        cancel = self.running.pop(request.session_hash or "", None)
+        cancel = self.running.get(request.session_hash or "")
         if cancel:
             cancel.set()
 
@@ -131,26 +153,40 @@ class ChatPage:
     ) -> Iterator[tuple[Any, ...]]:
         """Retry or edit: the turn and later ones leave the conversation, and the question is asked (anew)."""
         number = (index[0] if isinstance(index, (tuple, list)) else int(index)) // MESSAGES_PER_TURN
+        if text is None or number >= len(turns):
+            yield from self.ask(text, visitor, conversation, turns, request)
+            return
         turn = turns[number]
-        if conversation and turn.trace_id:
+        conversation, turns = self._own(visitor, conversation, turns)
+        if turns and turn.trace_id:
             self.rungs.traces.supersede(conversation, turn.trace_id)
         yield from self.ask(text or turn.question, visitor, conversation, turns[:number], request)
 
     def thumb(self, index: Any, liked: bool, turns: Turns, reason: str = "") -> str:
         """Keep a thumb. Returns what to tell the visitor."""
         number = (index[0] if isinstance(index, (tuple, list)) else int(index)) // MESSAGES_PER_TURN
-        if number >= len(turns) or not turns[number].trace_id:
+        if number >= len(turns) or not turns[number].answered:
             return "That answer was not finished, so there is nothing to rate."
         self.rungs.traces.add_feedback(turns[number].trace_id, 1 if liked else -1, reason)
         return "Thank you. That was stored for the owner."
 
     def contact(self, note: str, visitor: str, conversation: str | None, turns: Turns) -> tuple[str | None, str]:
         """Hand the conversation to a person, with a summary of it. Returns the conversation and what to tell."""
-        conversation = conversation or self.rungs.traces.open_conversation(visitor, "chat")
+        visitor = visitor or secrets.token_hex(VISITOR_BYTES)
+        conversation, turns = self._own(visitor, conversation, turns)
         self.rungs.traces.hand_off(conversation, "the visitor asked for a person", summary(turns, note))
         return conversation, "Passed on. A person will see your questions, what was tried, and your note."
 
     # parts
+
+    def _own(self, visitor: str, conversation: str | None, turns: Turns) -> tuple[str, Turns]:
+        """The visitor's own conversation to go on with; a new one where the browser names none of theirs."""
+        if conversation:
+            try:
+                return self.rungs.traces.open_conversation(visitor, "chat", conversation), turns
+            except AssistantError:
+                log.warning("a page named a conversation that is not its visitor's; a new one was started")
+        return self.rungs.traces.open_conversation(visitor, "chat"), ()
 
     def _answered(self, turn: Shown, conversation: str, cancel: threading.Event) -> Iterator[Shown]:
         """The turn as it grows, at most `UPDATES_PER_SECOND` times a second."""
@@ -161,7 +197,7 @@ class ChatPage:
             yield turn
             for event in self.rungs.assistant.stream(question, cancel):
                 if isinstance(event, Climbing):
-                    written = "" if event.state in ("failed", "rejected") else written
+                    written = ""  # a step after words withdraws them
                     turn = replace(turn, climb=(*turn.climb, present.climb_line(event)), answer="")
                 elif isinstance(event, Words):
                     written += event.text
@@ -170,30 +206,35 @@ class ChatPage:
                         continue
                 elif isinstance(event, Finished):
                     climb = tuple(present.climb_of(event.trace))
-                    turn = replace(
-                        turn, climb=climb, answer=present.answer_html(event.trace.answer), trace_id=event.trace.id
-                    )
+                    answer = present.answer_html(event.trace.answer)
+                    turn = replace(turn, climb=climb, answer=answer, trace_id=event.trace.id, answered=True)
                     if event.trace.answer.outcome == "handed_off":
                         self.rungs.traces.hand_off(conversation, "the visitor asked for a person", turn.question)
                 shown_at = time.monotonic()
                 yield turn
-            if not turn.trace_id:
-                turn = replace(turn, answer=present.words_html(f"{written}\n\n(stopped)" if written else "Stopped."))
+            if not turn.answered:
+                turn = replace(turn, answer=present.stopped_html(written), trace_id=self._latest(conversation))
         except (AssistantError, KnowledgeError) as error:
             turn = replace(turn, answer=present.problem_html(str(error)))
         except Exception:  # the page's edge: whatever it was, the visitor is told and the log keeps it
             log.exception("answering failed")
-            turn = replace(turn, answer=present.problem_html(UNEXPECTED))
+            turn = replace(turn, answer=present.problem_html(UNEXPECTED), trace_id=self._latest(conversation))
         yield turn
+
+    def _latest(self, conversation: str) -> str:
+        """The record of a question that ended without an answer, so that a retry can take its place."""
+        turns = self.rungs.traces.turns(conversation, 1)
+        return turns[-1].trace_id if turns and turns[-1].answer is None else ""
 
     def _stored(self, conversation: str) -> Turns:
         shown = []
         for stored in self.rungs.traces.turns(conversation):
-            answer = present.answer_html(stored.answer) if stored.answer else present.words_html("Stopped.")
+            answer = present.answer_html(stored.answer) if stored.answer else present.stopped_html("")
             climb: tuple[str, ...] = ()
             if stored.answer:
                 climb = tuple(present.climb_of(self.rungs.traces.load(stored.trace_id)))
-            shown.append(Shown(stored.question, climb, answer, stored.trace_id, True))
+            answered = stored.answer is not None
+            shown.append(Shown(stored.question, climb, answer, stored.trace_id, answered, stored.feedback, True))
         return tuple(shown)
 
     def _questions(self) -> tuple[str, ...]:
@@ -201,10 +242,12 @@ class ChatPage:
 
     def _chatbot(self, visitor: str, turns: Turns) -> Any:
         offered = suggestions.opening(self._questions(), self.rungs.traces.asked(visitor), visitor)
-        return gr.update(value=messages(turns), examples=[{"text": text} for text in offered])
+        thumbs = [{1: "Like", -1: "Dislike"}.get(turn.rated) for turn in turns]
+        examples = [{"text": text} for text in offered]
+        return gr.update(value=messages(turns), feedback_value=thumbs, examples=examples)
 
     def _offers(self, visitor: str, turn: Shown) -> tuple[str, ...]:
-        if not turn.trace_id:
+        if not turn.answered:
             return ()
         answer = self.rungs.traces.load(turn.trace_id).answer
         return suggestions.following(self.rungs.store, self._questions(), self.rungs.traces.asked(visitor), answer)
@@ -217,13 +260,8 @@ class ChatPage:
         questions = self._questions()
         if not questions:
             return "There are no documents here yet. The owner can add some with: rungs ingest PATH"
-        return f"{suggestions.explored(questions, self.rungs.traces.asked(visitor))} of {len(questions)} questions explored"
-
-    def _replace_running(self, session: str, cancel: threading.Event) -> None:
-        before = self.running.get(session)
-        if before:
-            before.set()
-        self.running[session] = cancel
+        explored = suggestions.explored(questions, self.rungs.traces.asked(visitor))
+        return f"{explored} of {len(questions)} questions explored"
 
 
 def summary(turns: Turns, note: str = "") -> str:
@@ -255,11 +293,12 @@ def _layout(rungs: Rungs) -> Mapping[str, Any]:
         "rated": gr.State(None),
     }
     with gr.Sidebar(open=False, label="Conversations", elem_id="rungs-sidebar"):
-        parts["new"] = gr.Button("New chat", variant="secondary", elem_id="new-chat")
         parts["list"] = gr.Radio(
             choices=[], label="Your conversations", visible=False, elem_id="conversation-list", interactive=True
         )
-    gr.HTML(INTRO)
+    with gr.Row(elem_id="rungs-top"):
+        gr.HTML(INTRO)
+        parts["fresh"] = gr.Button("New chat", size="sm", elem_id="fresh")
     parts["chatbot"] = gr.Chatbot(
         elem_id="chat",
         label="Conversation",
@@ -280,10 +319,14 @@ def _layout(rungs: Rungs) -> Mapping[str, Any]:
     with gr.Group(visible=False, elem_id="reason-box") as parts["reason_box"]:
         parts["reason"] = gr.Radio(choices=list(REASONS), label="What was not good about it?")
         parts["reason_text"] = gr.Textbox(label="In your words (optional)", max_length=2000, lines=1)
-        parts["reason_send"] = gr.Button("Send", size="sm")
+        with gr.Row(elem_classes="box-buttons"):
+            parts["reason_close"] = gr.Button("Close", size="sm")
+            parts["reason_send"] = gr.Button("Send", size="sm", variant="primary")
     with gr.Group(visible=False, elem_id="contact-box") as parts["contact_box"]:
         parts["note"] = gr.Textbox(label="What should they know? (optional)", max_length=2000, lines=2)
-        parts["contact_send"] = gr.Button("Pass this conversation to a person", variant="primary", size="sm")
+        with gr.Row(elem_classes="box-buttons"):
+            parts["contact_close"] = gr.Button("Close", size="sm")
+            parts["contact_send"] = gr.Button("Pass this conversation to a person", variant="primary", size="sm")
     parts["text"] = gr.Textbox(
         placeholder="Ask a question …",
         label="Your question",
@@ -316,24 +359,31 @@ def _wire(page: ChatPage, parts: Mapping[str, Any], blocks: gr.Blocks) -> None:
         start: Any, read: Any, read_from: Any, read_to: Sequence[Any], answer: Any, inputs: Sequence[Any]
     ) -> None:
         """Read what was asked, show Stop, let the answer grow, hide Stop."""
-        started = start(read, read_from, [*read_to, parts["stop"]], queue=False, **hidden)
+        started = start(read, read_from, [*read_to, parts["stop"], parts["status"]], queue=False, **hidden)
         answered = started.then(answer, inputs, shown, **hidden)
-        answered.then(lambda: gr.update(visible=False), None, parts["stop"], queue=False, **hidden)
+        answered.then(stoppable, None, parts["stop"], queue=False, **hidden)
 
-    showing = gr.update(visible=True)
+    def stoppable(request: gr.Request) -> Any:
+        return gr.update(visible=page.busy(request))
 
-    def typed(text: str) -> tuple[Any, ...]:
-        return text, "", showing
+    def taken(question: str, request: gr.Request) -> tuple[str | None, Any, Any]:
+        """The question (None while another is answered), the Stop button, the status line."""
+        busy = page.busy(request)
+        return None if busy else question, gr.update(visible=True), BUSY if busy else gr.skip()
 
-    def chosen(event: gr.SelectData) -> tuple[Any, ...]:
+    def typed(text: str, request: gr.Request) -> tuple[Any, ...]:
+        question, *others = taken(text, request)
+        return question, text if question is None else "", *others
+
+    def chosen(event: gr.SelectData, request: gr.Request) -> tuple[Any, ...]:
         value = event.value
-        return str(value["text"] if isinstance(value, dict) and "text" in value else value), showing
+        return taken(str(value["text"] if isinstance(value, dict) and "text" in value else value), request)
 
-    def retry(event: gr.RetryData) -> tuple[Any, ...]:
-        return event.index, "", showing
+    def retry(event: gr.RetryData, request: gr.Request) -> tuple[Any, ...]:
+        return event.index, *taken("", request)
 
-    def edit(event: gr.EditData) -> tuple[Any, ...]:
-        return event.index, str(event.value), showing
+    def edit(event: gr.EditData, request: gr.Request) -> tuple[Any, ...]:
+        return event.index, *taken(html.unescape(str(event.value)), request)
 
     asked, anew = [pending, *state], [place, pending, *state]
     chain(parts["text"].submit, typed, parts["text"], [pending, parts["text"]], page.ask, asked)
@@ -344,9 +394,10 @@ def _wire(page: ChatPage, parts: Mapping[str, Any], blocks: gr.Blocks) -> None:
     parts["stop"].click(page.stop, None, None, queue=False, **hidden)
     blocks.unload(page.stop)
     blocks.load(page.open, [who, parts["conversation"]], [who, *shown], **hidden)
-    parts["list"].input(page.load, [who, parts["list"]], shown, **hidden)
-    for start in (parts["new"].click, chat.clear):
-        start(lambda visitor: page.load(visitor, None), who, shown, **hidden)
+    parts["list"].input(page.show, [who, parts["list"]], shown, **hidden)
+    none = gr.State(None)
+    for start in (parts["fresh"].click, chat.clear):
+        start(page.show, [who, none], shown, **hidden)
     _wire_people(page, parts, state, hidden)
 
 
@@ -375,7 +426,10 @@ def _wire_people(page: ChatPage, parts: Mapping[str, Any], state: Sequence[Any],
         queue=False,
         **hidden,
     )
-    parts["contact"].click(lambda: gr.update(visible=True), None, parts["contact_box"], queue=False, **hidden)
+    boxes, closed = [parts["contact_box"], parts["reason_box"]], gr.update(visible=False)
+    parts["contact"].click(lambda: (gr.update(visible=True), closed), None, boxes, queue=False, **hidden)
+    for close in (parts["contact_close"], parts["reason_close"]):
+        close.click(lambda: (closed, closed), None, boxes, queue=False, **hidden)
     parts["contact_send"].click(
         pass_on,
         [parts["note"], *state],

@@ -58,7 +58,7 @@ class Console:
             limit=PAGE_ROWS,
         )
         told = (
-            f"{len(found)} questions"
+            f"{len(found)} question{'' if len(found) == 1 else 's'}"
             if found
             else "No question matches. Ask one on the chat page, or widen the filters."
         )
@@ -112,8 +112,9 @@ def build_console(rungs: Rungs) -> gr.Blocks:
                 period = gr.Dropdown(list(PERIODS), value="all time", label="Asked")
                 doubtful = gr.Slider(0, 1, value=1, step=0.05, label="Confidence at most")
                 text = gr.Textbox(label="Question contains")
-                refresh = gr.Button("Refresh", elem_id="refresh")
-            told = gr.Markdown()
+            with gr.Row(elem_id="rungs-footer"):
+                told = gr.Markdown(elem_id="told")
+                refresh = gr.Button("Refresh", elem_id="refresh", size="sm")
             table = gr.Dataframe(
                 headers=list(COLUMNS), interactive=False, wrap=True, max_height=360, elem_id="questions", datatype="str"
             )

@@ -112,6 +112,11 @@ def words_html(text: str) -> str:
     return f'<div class="answer writing">{prose(text)}</div>'
 
 
+def stopped_html(text: str) -> str:
+    """An answer that was stopped: what was written so far, and that it was stopped."""
+    return f'<div class="answer">{prose(text) if text else ""}<p class="sure">Stopped.</p></div>'
+
+
 def problem_html(message: str) -> str:
     """Something that went wrong, in words."""
     return f'<div class="answer problem"><p>{escaped(message)}</p></div>'

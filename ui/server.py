@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import os
+import signal
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -97,9 +98,9 @@ def create_app(rungs: Rungs, token: str, port: int) -> FastAPI:
     app.add_api_route("/healthz", healthz, methods=["GET"])
     for path, make in SURFACES.items():
         app = _mounted(app, make(rungs), path, rungs)
-    app.add_middleware(_Doorkeeper, hosts=_hosts(port))
     # with no origin allowed; present so that Gradio, which reflects any origin on its own, leaves it to us
     app.add_middleware(CORSMiddleware, allow_origins=[])
+    app.add_middleware(_Doorkeeper, hosts=_hosts(port))  # last, so outermost: it sees every request first
     return app
 
 
@@ -117,6 +118,7 @@ def serve(settings: Settings) -> None:
 
         from assistant.build import build
 
+        signal.signal(signal.SIGTERM, _leave)  # uvicorn raises it again once it has stopped
         rungs = build(settings)
         try:
             rungs.traces.close_open()
@@ -265,6 +267,11 @@ def _listener(settings: Settings) -> socket.socket:
             f"port {settings.port} on {settings.host} cannot be used ({error.strerror}). Choose another: --port 7861"
         ) from error
     return listener
+
+
+def _leave(_number: int, _frame: object) -> None:
+    """SIGTERM as an exception, so that everything is closed on the way out."""
+    raise SystemExit(0)
 
 
 def _bracketed(host: str) -> str:

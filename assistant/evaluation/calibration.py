@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from assistant.build import Rungs
 
 FOLDS = 5
-STRENGTH = 0.1
+STRENGTH = 1.0
 """Inverse L2 strength of the logistic regression (scikit-learn's C) on standardised signals."""
 ROWS_LEAST = 30
 ROWS_FULL_FIT = 200

@@ -15,13 +15,18 @@ from dataclasses import dataclass
 from assistant.evaluation.golden import GoldenRow
 from assistant.types import Answer
 from knowledge.types import Embedder
-from knowledge.words import WORD, coverage, terms
+from knowledge.words import WORD, terms
 
 SHORT_GOLD_WORDS = 10
 ANSWER_WORDS_MAX = 60
 WINDOW_WORDS = 60
 SIMILARITY_LEAST = 0.55
 SHARED_LEAST = 0.5
+"""Least share of what an answer adds to the question that a long gold says, too."""
+NEW_TERMS_LEAST = 10
+"""Least number of key terms that an answer adds and shares with a long gold; half of the gold's where it has fewer."""
+NEW_LEAST = 0.7
+"""Least share of an answer's key terms that do not stand in the question: an echo of the question answers nothing."""
 MARKER = re.compile(r"\s*\[\d+\]")
 ARTICLES = re.compile(r"\b(a|an|the)\b")
 PUNCTUATION = str.maketrans({mark: " " for mark in string.punctuation + "“”‘’–—…"})
@@ -87,8 +92,13 @@ def _matches(text: str, gold: str, question: str, embedder: Embedder) -> bool:
 
 
 def _agrees(text: str, gold: str, question: str, embedder: Embedder) -> bool:
-    """A long gold: the answer is near to a stretch of it and says little that it does not."""
-    if coverage(terms(text), terms(gold)) < SHARED_LEAST:
+    """A long gold: the answer says something new, mostly what the gold says, and is near to a stretch of it."""
+    asked, told = terms(question), terms(text)
+    new, wanted = told - asked, terms(gold) - asked
+    shared = len(new & wanted)
+    if shared < min(NEW_TERMS_LEAST, max(1, len(wanted) // 2)):
+        return False
+    if shared < SHARED_LEAST * len(new) or len(new) < NEW_LEAST * len(told):
         return False
     vectors = embedder.embed([text, *_windows(gold)])
     return float((vectors[1:] @ vectors[0]).max()) >= SIMILARITY_LEAST

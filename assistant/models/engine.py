@@ -162,8 +162,6 @@ def _start(options: EngineOptions, folder: Path, key: str) -> Any:
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
     params.cache_ram_mib = 0  # a cache across slots would not know which adapter its tokens were read with
     params.cache_idle_slots = False
-    # flash attention rounds otherwise for 64 and more tokens at once: an answer would depend on what a slot read before
-    params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
     params.verbosity = QUIET
     params.offline = True
     _shut_doors(params, folder, key)
@@ -183,7 +181,7 @@ def _shut_doors(params: Any, folder: Path, key: str) -> None:
     params.hostnames = [str(folder / "engine.sock")] if unix else ["127.0.0.1"]
     params.port = 0
     params.api_keys = [key]
-    params.cors_origins = "null"
+    params.cors_origins = "http://nowhere.invalid"
     params.cors_credentials = False
     params.ui = False
     params.endpoint_slots = params.endpoint_props = params.endpoint_metrics = False

@@ -16,6 +16,7 @@ from assistant.errors import ModelError, ModelUnavailable, PromptTooLong
 from assistant.models.embedded import EmbeddedModel
 from assistant.models.engine import EngineOptions
 from assistant.types import Completed, Message, Token
+from tests.assistant.models import alike
 
 pytestmark = pytest.mark.engine
 SYSTEM = Message("system", "You are a helpful assistant.")
@@ -130,22 +131,18 @@ def test_a_conversation_reads_only_what_is_new(engine: EmbeddedModel) -> None:
     assert warm.tokens_in - warm.tokens_cached < 40
 
 
-def test_what_a_slot_read_before_changes_nothing(engine: EmbeddedModel) -> None:
+def test_what_a_slot_read_before_does_not_leak_into_a_reply(engine: EmbeddedModel) -> None:
     question = ask("What is the secret word?")
-    alone = {drained(engine, question, f"alone {number}") for number in range(2)}
-    for name, words in (("a", 1), ("b", 60), ("c", 300), ("d", 1000)):
-        drain(engine.stream(ask(f"The secret word is MARMALADE. {noise(words)}"), max_tokens=8, conversation=name))
-        drain(
-            engine.stream(ask(f"The secret word is MARMALADE. {noise(words)}"), max_tokens=8, conversation=f"{name}2")
-        )
-        alone |= {drained(engine, question, f"{name}3"), drained(engine, question, f"{name}4")}
-    assert len(alone) == 1
-    assert "MARMALADE" not in repr(alone)
-
-
-def drained(engine: EmbeddedModel, messages: list[Message], conversation: str) -> tuple[Token, ...]:
-    """A reply with every number in it."""
-    return tuple(drain(engine.stream(messages, max_tokens=24, conversation=conversation))[0])
+    alone, _ = drain(engine.stream(question, max_tokens=24, conversation="alone"))
+    for name, words in (("a", 1), ("b", 60), ("c", 200)):
+        secret = ask(f"The secret word is MARMALADE. {noise(words)}")
+        for slot in "12":
+            told, _ = drain(engine.stream(secret, max_tokens=8, conversation=name + slot))
+        for slot in "34":
+            after, _ = drain(engine.stream(question, max_tokens=24, conversation=name + slot))
+            assert "MARMALADE" not in text_of(after).upper()
+            assert alike(after, alone)
+            assert not alike(told, alone)
 
 
 def test_cancelling_stops_within_a_token_of_the_reply(engine: EmbeddedModel) -> None:
@@ -173,7 +170,7 @@ def test_a_client_that_leaves_while_its_prompt_is_read_frees_the_engine(weights:
             start = time.monotonic()
             cancel.set()
             reader.join()
-            assert time.monotonic() - start < 0.2
+            assert time.monotonic() - start < 0.5
             next(model.stream(ask("Hi"), max_tokens=5, conversation="next"))
             waits.append(time.monotonic() - start)
         assert min(waits) < 1.0, waits
@@ -194,15 +191,16 @@ def test_closing_the_stream_frees_its_slot(engine: EmbeddedModel) -> None:
 def test_more_requests_than_slots_wait_in_line_and_get_their_own_answers(engine: EmbeddedModel) -> None:
     questions = [f"What is the capital of {land}?" for land in ("France", "Japan", "Spain", "Peru")]
 
-    def reply(number: int) -> str:
+    def reply(number: int) -> list[Token]:
         messages = ask(questions[number % 4])
-        return text_of(drain(engine.stream(messages, max_tokens=12, conversation=str(number)))[0])
+        return drain(engine.stream(messages, max_tokens=12, conversation=str(number)))[0]
 
     expected = [reply(number) for number in range(4)]
-    assert "Paris" in expected[0]
-    assert len(set(expected)) == 4
+    assert "Paris" in text_of(expected[0])
+    assert not any(alike(expected[0], other) for other in expected[1:])
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(reply, range(8))) == expected * 2
+        for number, tokens in enumerate(pool.map(reply, range(8))):
+            assert alike(tokens, expected[number % 4])
 
 
 def test_a_request_cancelled_in_line_leaves_the_line(engine: EmbeddedModel) -> None:
