@@ -6,7 +6,6 @@ every set and on the calibrate half of the handbook's golden set. No report row 
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
 
 import numpy as np
@@ -15,12 +14,14 @@ from assistant.confidence import SHIPPED, Calibration, NeedsNoDocument, to_json
 from assistant.evaluation.calibration import fit
 from assistant.evaluation.evaluate import EvaluationReport, Result, evaluate
 from assistant.evaluation.golden import GoldenRow
+from assistant.types import Level
 from bench import sets
 from bench.homes import HOMES, NAMES, open_home, open_model, rows_of
 from knowledge.embedding import make_embedder
 from knowledge.types import Embedder
 
-MAX_WRONG = 0.25
+MAX_WRONG: dict[Level, float] = {"prompting": 0.2, "rag": 0.55, "lora": 0.55}
+"""Bounds of the shipped operating point; RESULTS.md says why that of level rag is so wide."""
 FOREIGN_ROWS = 100
 SMALL_TALK_ROWS = 60
 PROMPTING_ROWS = 24
@@ -71,16 +72,13 @@ def collect(probe: NeedsNoDocument) -> tuple[list[Result], dict[str, str]]:
 
 def main() -> None:
     """Fit and write the file."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--max-wrong", type=float, default=MAX_WRONG)
-    max_wrong = parser.parse_args().max_wrong
     probe = fit_probe(make_embedder("minilm", HOMES / "models"))
     results, versions = collect(probe)
     made_from = (
         "calibrate rows of squad2, tidb-docs, arduino-help, clinc-oos, banking77, half of the handbook's golden set"
     )
     before = Calibration(needs_no_document=probe)
-    report = fit(results, before, versions, max_wrong, made_from)
+    report = fit(results, before, versions, MAX_WRONG, made_from)
     SHIPPED.mkdir(exist_ok=True)
     (SHIPPED / "smollm2-135m-instruct.json").write_text(to_json(report.calibration), encoding="utf-8")
     for level, fitted in report.calibration.levels.items():

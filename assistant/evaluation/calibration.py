@@ -87,7 +87,8 @@ def calibrate(rungs: Rungs, rows: Sequence[GoldenRow], max_wrong: float) -> Iter
         else:
             yield step
     made_from = f"{len(graded)} rows of the owner's golden set"
-    fitted = fit(report.results, rungs.calibration, dict(rungs.assistant.versions()), max_wrong, made_from)
+    bounds = dict.fromkeys(LEVEL_NAMES, max_wrong)
+    fitted = fit(report.results, rungs.calibration, dict(rungs.assistant.versions()), bounds, made_from)
     folder = rungs.settings.home
     draft = folder / "calibration.json.part"
     draft.write_text(to_json(fitted.calibration), encoding="utf-8")
@@ -96,7 +97,11 @@ def calibrate(rungs: Rungs, rows: Sequence[GoldenRow], max_wrong: float) -> Iter
 
 
 def fit(
-    results: Sequence[Result], before: Calibration, versions: Mapping[str, str], max_wrong: float, made_from: str
+    results: Sequence[Result],
+    before: Calibration,
+    versions: Mapping[str, str],
+    max_wrong: Mapping[Level, float],
+    made_from: str,
 ) -> CalibrationReport:
     """Fit every level on results of forced levels; a later one on the rows that earlier ones let through."""
     passed = {result.row.id for result in results}
@@ -111,7 +116,7 @@ def fit(
         right = np.array([r.grade.correct and r.answered for r in tried])
         names = signals_of(level, versions)
         shape, confidence = _fit_level(signals, right, names, before.levels.get(level))
-        chosen = choose_threshold(confidence, right, max_wrong)
+        chosen = choose_threshold(confidence, right, max_wrong[level])
         facts = {
             "rows": float(len(tried)),
             "right": float(right.sum()),
@@ -119,10 +124,12 @@ def fit(
             **chosen.facts,
         }
         levels[level] = replace(shape, threshold=chosen.threshold, belongs_to=_belongs_to(level, versions), facts=facts)
-        missing[level] = 0 if chosen.threshold is not None else rows_needed(max_wrong)
+        missing[level] = 0 if chosen.threshold is not None else rows_needed(max_wrong[level])
         if chosen.threshold is not None:
             passed -= {r.row.id for r, c in zip(tried, confidence, strict=True) if c >= chosen.threshold}
-    calibration = Calibration(levels, before.needs_no_document, max_wrong, versions["rag_answers_by"], made_from)
+    calibration = Calibration(
+        levels, before.needs_no_document, max(max_wrong.values()), versions["rag_answers_by"], made_from
+    )
     return CalibrationReport(calibration, missing)
 
 

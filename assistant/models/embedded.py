@@ -25,6 +25,8 @@ from assistant.types import Completed, Message, Token
 POLL_SECONDS = 0.02
 """How soon a request that waits for its first token notices that it was cancelled."""
 CLOSE_SECONDS = 10.0
+LONGEST_TOKEN = 64
+"""Characters: a longer prompt than this many per token of context is refused before it is tokenised."""
 log = logging.getLogger(__name__)
 
 
@@ -186,10 +188,6 @@ class EmbeddedModel:
             tokens_out,
             tokens_cached,
         )
-
-
-LONGEST_TOKEN = 64
-"""Characters: a longer prompt than this many per token of context is refused before it is tokenised."""
 
 
 def _token(choice: Mapping[str, Any]) -> Token:

@@ -382,7 +382,7 @@ def test_hostile_documents_and_questions_are_only_words(tmp_path: Path, browser:
     home = home_with(tmp_path, pages, SCRIPTED)
     with browsing.served(home, SCRIPTED) as site, browsing.visiting(browser, site.url) as visit:
         visit.ask("How is a tram stopped with the green pedal?")
-        expect(visit.last()).to_contain_text("onerror=alert(1)")
+        expect(visit.last()).to_contain_text("</code><script>alert(1)</script>")
         for summary in visit.last().locator("details.source summary").all():
             summary.click()
         visit.ask(ATTACK)
