@@ -13,17 +13,16 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from assistant import suggestions
 from assistant.errors import AssistantError
-from assistant.home import secret
 from assistant.types import Climbing, Finished, Question, Words
 from knowledge.errors import KnowledgeError
 from ui import present
+from ui.chat_layout import layout
 
 if TYPE_CHECKING:
     from assistant.build import Rungs
@@ -33,18 +32,13 @@ log = logging.getLogger(__name__)
 MESSAGES_PER_TURN = 2
 UPDATES_PER_SECOND = 12
 VISITOR_BYTES = 16
-REASONS = ("Wrong", "Not what I asked", "Out of date", "Hard to understand", "Something else")
 BUSY = "One answer at a time. Press Stop (or Esc) to ask something else."
 UNEXPECTED = "Sorry, something went wrong while I was answering. Please try again, or contact support."
-STATIC = Path(__file__).parent / "static"
-INTRO = (
-    '<header class="rungs-header"><h1>Rungs</h1>'
-    "<p>Answers with sources, says how sure it is, and brings in a person when it is not.</p></header>"
+REMEMBERED = (  # once the chat is on the page: what comes before that is lost on it
+    "async () => { while (!document.querySelector('#chat [role=log]')) await new Promise((go) => setTimeout(go, 30)); "
+    "return ['visitor', 'conversation'].map((name) => localStorage.getItem('rungs-' + name) || ''); }"
 )
-EMPTY = (
-    "### What would you like to know?\nEvery answer names its sources. If I cannot find one, I will say so "
-    "instead of guessing."
-)
+REMEMBER = "(value) => { localStorage.setItem('rungs-%s', value || ''); return []; }"
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,73 +271,9 @@ def build_chat(rungs: Rungs) -> gr.Blocks:
     """The page."""
     page = ChatPage(rungs, {})
     with gr.Blocks(title="Rungs", fill_height=True, analytics_enabled=False) as blocks:
-        parts = _layout(rungs)
+        parts = layout(rungs.settings.question_characters)
         _wire(page, parts, blocks)
     return blocks
-
-
-def _layout(rungs: Rungs) -> Mapping[str, Any]:
-    """Components by name; nothing is wired here."""
-    parts: dict[str, Any] = {
-        "visitor": gr.BrowserState(None, storage_key="rungs-visitor", secret=secret(rungs.settings.home, "browser")),
-        "conversation": gr.BrowserState(
-            None, storage_key="rungs-conversation", secret=secret(rungs.settings.home, "browser")
-        ),
-        "turns": gr.State(()),
-        "rated": gr.State(None),
-    }
-    with gr.Sidebar(open=False, label="Conversations", elem_id="rungs-sidebar"):
-        parts["list"] = gr.Radio(
-            choices=[], label="Your conversations", visible=False, elem_id="conversation-list", interactive=True
-        )
-    with gr.Row(elem_id="rungs-top"):
-        gr.HTML(INTRO)
-        parts["fresh"] = gr.Button("New chat", size="sm", elem_id="fresh")
-    parts["chatbot"] = gr.Chatbot(
-        elem_id="chat",
-        label="Conversation",
-        show_label=False,
-        container=False,
-        editable="user",
-        buttons=["copy"],
-        placeholder=EMPTY,
-        sanitize_html=True,
-        allow_tags=False,
-        allow_file_downloads=False,
-        latex_delimiters=[],
-        scale=1,
-        height="100%",
-        min_height=280,
-        layout="panel",
-    )
-    with gr.Group(visible=False, elem_id="reason-box") as parts["reason_box"]:
-        parts["reason"] = gr.Radio(choices=list(REASONS), label="What was not good about it?")
-        parts["reason_text"] = gr.Textbox(label="In your words (optional)", max_length=2000, lines=1)
-        with gr.Row(elem_classes="box-buttons"):
-            parts["reason_close"] = gr.Button("Close", size="sm")
-            parts["reason_send"] = gr.Button("Send", size="sm", variant="primary")
-    with gr.Group(visible=False, elem_id="contact-box") as parts["contact_box"]:
-        parts["note"] = gr.Textbox(label="What should they know? (optional)", max_length=2000, lines=2)
-        with gr.Row(elem_classes="box-buttons"):
-            parts["contact_close"] = gr.Button("Close", size="sm")
-            parts["contact_send"] = gr.Button("Pass this conversation to a person", variant="primary", size="sm")
-    parts["text"] = gr.Textbox(
-        placeholder="Ask a question …",
-        label="Your question",
-        show_label=False,
-        container=False,
-        lines=1,
-        max_lines=8,
-        autofocus=True,
-        submit_btn=True,
-        elem_id="question",
-        max_length=rungs.settings.question_characters,
-    )
-    with gr.Row(elem_id="rungs-footer"):
-        parts["status"] = gr.Markdown("", elem_id="status", sanitize_html=True)
-        parts["stop"] = gr.Button("Stop", size="sm", visible=False, variant="stop", elem_id="stop")
-        parts["contact"] = gr.Button("Contact support", size="sm", elem_id="contact")
-    return parts
 
 
 def _wire(page: ChatPage, parts: Mapping[str, Any], blocks: gr.Blocks) -> None:
@@ -393,7 +323,10 @@ def _wire(page: ChatPage, parts: Mapping[str, Any], blocks: gr.Blocks) -> None:
     chain(chat.edit, edit, None, [place, pending], page.again, anew)
     parts["stop"].click(page.stop, None, None, queue=False, **hidden)
     blocks.unload(page.stop)
-    blocks.load(page.open, [who, parts["conversation"]], [who, *shown], **hidden)
+    # read when the page is there, not when Gradio's own browser state happens to be; kept as soon as it changes
+    blocks.load(page.open, [who, parts["conversation"]], [who, *shown], js=REMEMBERED, **hidden)
+    for name in ("visitor", "conversation"):
+        parts[name].change(None, parts[name], None, js=REMEMBER % name, **hidden)
     parts["list"].input(page.show, [who, parts["list"]], shown, **hidden)
     none = gr.State(None)
     for start in (parts["fresh"].click, chat.clear):

@@ -79,7 +79,8 @@ class Console:
     def handoffs(self) -> str:
         """Who waits for a person."""
         items = "".join(
-            f"<details><summary>{present.escaped(h.asked_at[:16].replace('T', ' '))} · {present.escaped(h.reason)}</summary>"
+            f"<details><summary>{present.escaped(h.asked_at[:16].replace('T', ' '))} · {present.escaped(h.reason)}"
+            "</summary>"
             f'<div class="passage">{present.escaped(h.summary)}</div><div class="address">conversation '
             f"{present.escaped(h.conversation_id)}</div></details>"
             for h in self.rungs.traces.handoffs()

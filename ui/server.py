@@ -232,8 +232,8 @@ def _check_address(settings: Settings) -> None:
         loopback = False
     if not loopback:
         raise AssistantError(
-            f"host {settings.host}: only loopback (127.0.0.1, ::1, localhost) is served, since there are no accounts yet "
-            "and everybody who reaches the page could read every question. Leave --host out."
+            f"host {settings.host}: only loopback (127.0.0.1, ::1, localhost) is served, since there are no accounts "
+            "yet and everybody who reaches the page could read every question. Leave --host out."
         )
 
 
