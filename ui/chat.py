@@ -12,7 +12,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -82,10 +82,12 @@ class ChatPage:
     rungs: Rungs
     running: dict[str, threading.Event]
     """What each open page is waiting for, by its session, so that Stop and closing the page reach the engine."""
+    visitors: dict[str, str] = field(default_factory=dict)
+    """New visitors by session: a page may ask before it has heard who its visitor is."""
 
     def open(self, visitor: str | None, conversation: str | None, request: gr.Request) -> tuple[Any, ...]:
         """A page was opened or reloaded: the visitor, their conversation as it stands."""
-        visitor = visitor or secrets.token_hex(VISITOR_BYTES)
+        visitor = self._visitor(visitor, request)
         return visitor, *self.load(visitor, conversation)
 
     def load(self, visitor: str, conversation: str | None) -> tuple[Any, ...]:
@@ -121,7 +123,7 @@ class ChatPage:
         session = request.session_hash or ""
         self.running[session] = cancel
         try:
-            visitor = visitor or secrets.token_hex(VISITOR_BYTES)
+            visitor = self._visitor(visitor, request)
             conversation, turns = self._own(visitor, conversation, turns)
             turn = Shown(text)
             for turn in self._answered(Shown(text), conversation, cancel):
@@ -172,6 +174,9 @@ class ChatPage:
         return conversation, "Passed on. A person will see your questions, what was tried, and your note."
 
     # parts
+
+    def _visitor(self, visitor: str | None, request: gr.Request) -> str:
+        return visitor or self.visitors.setdefault(request.session_hash or "", secrets.token_hex(VISITOR_BYTES))
 
     def _own(self, visitor: str, conversation: str | None, turns: Turns) -> tuple[str, Turns]:
         """The visitor's own conversation to go on with; a new one where the browser names none of theirs."""
