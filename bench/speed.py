@@ -72,9 +72,9 @@ def first() -> None:
     ours: list[float] = []
     written: list[float] = []
     theirs: list[float] = []
-    with open_home("tidb-docs", model) as rungs:
-        naive = build_naive("tidb-docs", rungs.store.embedder, model)
-        for row in sets.draw(sets.docs_rows("tidb-docs", "train"), ROUNDS + 1):
+    with open_home("arduino-help", model) as rungs:
+        naive = build_naive("arduino-help", rungs.store.embedder, model)
+        for row in sets.draw(sets.docs_rows("arduino-help", "train"), ROUNDS + 1):
             ours.append(_first_words(rungs, row.question))
             written.append(_first_prompt(rungs, row.question))
             started = time.perf_counter()

@@ -24,7 +24,9 @@ PASSAGE_WEIGHT = 0.45
 WORDS_WEIGHT = 0.5
 RANK_WEIGHT = 0.02
 ECHO_COST = 1.0
-"""Taken off a sentence without a content word beyond question, heading and title: it answers nothing."""
+"""Taken off a sentence that only says the question again, or says nothing beyond question, heading and title."""
+ECHO_WORDS = 3
+"""A question of at least this many words that stands in a sentence word for word makes it an echo."""
 LEANING = frozenset("it its this that these those they them he she such however otherwise then also".split())
 """A sentence that opens with one of these is read together with the one before."""
 WORDS_LEAST = 3
@@ -58,7 +60,7 @@ def pick_sentences(queries: Sequence[str], hits: Sequence[Hit], embedder: Embedd
             + PASSAGE_WEIGHT * hit.similarity
             + WORDS_WEIGHT * coverage(wanted, told | address)
             - RANK_WEIGHT * hits.index(hit)
-            - ECHO_COST * (told <= wanted | address)
+            - ECHO_COST * (told <= wanted | address or _says_again(query, sentence.text))
         )
         ranked.append(replace(sentence, similarity=similarity, score=score))
     return tuple(sorted(ranked, key=lambda sentence: -sentence.score)[:SENTENCES_KEPT])
@@ -126,6 +128,11 @@ def _units(text: str) -> list[tuple[int, int]]:
         else:
             units.append((start, end))
     return units
+
+
+def _says_again(query: str, text: str) -> bool:
+    words = [word.lower() for word in WORD.findall(query)]
+    return len(words) >= ECHO_WORDS and " ".join(words) in " ".join(word.lower() for word in WORD.findall(text))
 
 
 def _overlap(one: Sentence, other: Sentence) -> bool:

@@ -52,6 +52,12 @@ def test_an_echo_of_the_question_loses_to_an_answer(embedder: Embedder) -> None:
     assert best.text.startswith("Press the reset button")
 
 
+def test_an_example_that_asks_the_question_is_no_answer(embedder: Embedder) -> None:
+    text = '$ rungs ask "Which formats can be read?"\n\nRungs reads Markdown and PDF files.'
+    best, *_ = pick_sentences(("Which formats can be read?",), [hit(text)], embedder)
+    assert best.text == "Rungs reads Markdown and PDF files."
+
+
 def test_a_repeated_sentence_is_offered_once(embedder: Embedder) -> None:
     text = "The warranty lasts two years."
     assert len(pick_sentences(("warranty",), [hit(text), hit(text, "b.md")], embedder)) == 1
