@@ -203,7 +203,7 @@ def _token(choice: Mapping[str, Any]) -> Token:
 def _check_adapter(name: str, metadata: Mapping[str, object], architecture: str) -> None:
     """An adapter file must say that it is one, for this kind of model."""
     if metadata.get("general.type") != "adapter" or metadata.get("adapter.type") != "lora":
-        raise ModelUnavailable(f"{name} is no LoRA adapter. Export one with: rungs adapters export")
+        raise ModelUnavailable(f"{name} is no LoRA adapter. Name the PEFT folder instead; it is exported by itself.")
     if metadata.get("general.architecture") != architecture:
         raise ModelUnavailable(
             f"adapter {name} is for {metadata.get('general.architecture')} models, this one is {architecture}."
