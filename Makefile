@@ -20,7 +20,7 @@ test: $(DEV)
 
 check: $(DEV)
 	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
+	$(BIN)/ruff check --no-cache .
 	$(BIN)/mypy
 
 bench: $(DEV)

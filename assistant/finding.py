@@ -9,13 +9,12 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from knowledge.store import KnowledgeStore
-
 from assistant import conversation, signals
 from assistant.confidence import NeedsNoDocument
 from assistant.types import Evidence, Question
 from knowledge.errors import KnowledgeError
 from knowledge.evidence import pick_sentences
+from knowledge.store import KnowledgeStore
 
 log = logging.getLogger(__name__)
 
