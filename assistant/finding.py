@@ -13,7 +13,7 @@ from assistant import conversation, signals
 from assistant.confidence import NeedsNoDocument
 from assistant.types import Evidence, Question
 from knowledge.errors import KnowledgeError
-from knowledge.evidence import pick_sentences
+from knowledge.evidence import PASSAGES_READ, pick_sentences
 from knowledge.store import KnowledgeStore
 
 log = logging.getLogger(__name__)
@@ -32,12 +32,14 @@ class EvidenceFinder:
         queries = conversation.wordings(question)
         try:
             hits = self.store.retrieve(queries, self.passages)
-            sentences = pick_sentences(queries, hits, self.store.embedder)
+            read = hits[:PASSAGES_READ]
+            vectors = self.store.embedder.embed([queries[0], question.text])
+            quotes = self.store.sentence_vectors([hit.passage for hit in read])
+            sentences = pick_sentences(queries, vectors[0], read, quotes)
         except KnowledgeError as error:
             log.warning("retrieval failed: %s", error)
             return Evidence(queries, degraded=str(error))
         measured = signals.from_evidence(queries, hits, sentences)
         if self.needs_no_document and self.needs_no_document.embedder == self.store.embedder.fingerprint:
-            vector = self.store.embedder.embed([question.text])[0]
-            measured["no_document"] = self.needs_no_document.logit(vector)
+            measured["no_document"] = self.needs_no_document.logit(vectors[1])
         return Evidence(queries, hits, sentences, signals.finite(measured), self.store.degraded)

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Row, Select, delete, func, insert, select
 from sqlalchemy.sql.elements import KeyedColumnElement
 
 from knowledge import keywords
+from knowledge.parts import packed, unpacked
 from knowledge.tables import documents, index_backlog, knowledge_meta, passage_vectors, passages
 from knowledge.text import clean
 from knowledge.types import Passage, Vectors
@@ -67,7 +68,12 @@ def known(connection: Connection, source: str) -> dict[str, str]:
 
 
 def put(
-    connection: Connection, document: Mapping[str, str], parts: Sequence[Passage], vectors: Vectors, embedder: str
+    connection: Connection,
+    document: Mapping[str, str],
+    parts: Sequence[Passage],
+    vectors: Vectors,
+    sentences: Sequence[Vectors],
+    embedder: str,
 ) -> set[str]:
     """Add a document or replace it whole; returns the passage ids that the index has to look at.
 
@@ -76,6 +82,7 @@ def put(
         document: `source`, `path`, `fingerprint`, `title` and `uri`.
         parts: its passages, in order.
         vectors: one row for each of them.
+        sentences: for each of them, the vectors of what can be quoted of it.
         embedder: fingerprint of what made the vectors.
     """
     before = _vectors_of_document(connection, document["source"], document["path"], embedder)
@@ -97,10 +104,13 @@ def put(
         connection.execute(insert(passages), rows)
         added = connection.execute(select(passages.c.id, passages.c.number).where(passages.c.document == number))
         numbers = {passage_id: n for passage_id, n in added}
-        stored = zip(parts, vectors, strict=True)
+        stored = zip(parts, vectors, sentences, strict=True)
         connection.execute(
             insert(passage_vectors),
-            [{"passage": numbers[part.id], "embedder": embedder, "vector": blob(row)} for part, row in stored],
+            [
+                {"passage": numbers[part.id], "embedder": embedder, "vector": blob(row), "sentences": packed(quotes)}
+                for part, row, quotes in stored
+            ],
         )
         title = document["title"]
         keywords.add(connection, ((numbers[r["id"]], f"{title} {r['heading']}", r["text"]) for r in rows))
@@ -197,6 +207,15 @@ def vectors_of(connection: Connection, numbers: Sequence[int], embedder: str) ->
     return {row.passage: row.vector for row in _chosen(connection, query, v.passage, numbers)}
 
 
+def sentence_vectors(connection: Connection, ids: Sequence[str], embedder: str, dimension: int) -> dict[str, Vectors]:
+    """Vectors of what can be quoted of passages, by passage id; those that have none are missing."""
+    query = select(passages.c.id, passage_vectors.c.sentences).join(
+        passage_vectors, passage_vectors.c.passage == passages.c.number
+    )
+    query = query.where(passage_vectors.c.embedder == embedder, passage_vectors.c.sentences.is_not(None))
+    return {row.id: unpacked(row.sentences, dimension) for row in _chosen(connection, query, passages.c.id, ids)}
+
+
 def unembedded(connection: Connection, embedder: str, limit: int) -> list[tuple[int, Passage]]:
     """Some passages that have no vector of this embedder yet, by number."""
     has = select(passage_vectors.c.passage).where(passage_vectors.c.embedder == embedder)
@@ -204,12 +223,14 @@ def unembedded(connection: Connection, embedder: str, limit: int) -> list[tuple[
     return [(row.number, _passage(row)) for row in rows]
 
 
-def add_vectors(connection: Connection, numbers: Sequence[int], vectors: Vectors, embedder: str) -> None:
+def add_vectors(
+    connection: Connection, numbers: Sequence[int], vectors: Vectors, sentences: Sequence[Vectors], embedder: str
+) -> None:
     """Store vectors beside those of another embedder; passages that went meanwhile are left out."""
     there = set(connection.scalars(select(passages.c.number).where(passages.c.number.in_(numbers))))
     rows = [
-        {"passage": number, "embedder": embedder, "vector": blob(row)}
-        for number, row in zip(numbers, vectors, strict=True)
+        {"passage": number, "embedder": embedder, "vector": blob(row), "sentences": packed(quotes)}
+        for number, row, quotes in zip(numbers, vectors, sentences, strict=True)
         if number in there
     ]
     if rows:

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Engine
 
 from knowledge import canaries, catalog
 from knowledge.database import reading, writing
-from knowledge.embedding import embedded_text
+from knowledge.embedding import embed_passages
 from knowledge.errors import IndexDamaged, KnowledgeError, StorageFull
 from knowledge.exact import ExactSearch
 from knowledge.index import Manifest, VectorIndex, seal
@@ -223,9 +223,9 @@ class DenseSearch:
                 some = catalog.unembedded(connection, fingerprint, EMBED_BATCH)
             if not some:
                 return
-            vectors = self._embedder.embed([embedded_text(passage) for _, passage in some])
+            vectors, sentences = embed_passages(self._embedder, [passage for _, passage in some])
             with self._lock, writing(self._engine) as connection:
-                catalog.add_vectors(connection, [number for number, _ in some], vectors, fingerprint)
+                catalog.add_vectors(connection, [number for number, _ in some], vectors, sentences, fingerprint)
             done += len(some)
             yield Progress(done, total, "embedding passages")
 

@@ -9,17 +9,31 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from knowledge.types import Embedder, Passage, Vectors
+from knowledge.parts import parts_alone
+from knowledge.sentences import quotable
+from knowledge.types import Embedder, Passage, Span, Vectors
 from knowledge.words import stem
 
 
 def embedded_text(passage: Passage) -> str:
     """What of a passage is embedded: its heading path (the title where there is none), then its text."""
     return f"{passage.heading or passage.title}\n{passage.text}"
+
+
+def embed_passages(embedder: Embedder, passages: Sequence[Passage]) -> tuple[Vectors, list[Vectors]]:
+    """Vectors of passages, shape (n, dimension), and for each those of what can be quoted of it (`quotable`)."""
+    addresses = [embedded_text(replace(passage, text="")) for passage in passages]
+    texts = [address + passage.text for address, passage in zip(addresses, passages, strict=True)]
+    parts = [
+        [(start + len(address), end + len(address)) for start, end in quotable(passage.text)]
+        for address, passage in zip(addresses, passages, strict=True)
+    ]
+    return embedder.embed_parts(texts, parts)
 
 
 class HashEmbedder:
@@ -41,6 +55,10 @@ class HashEmbedder:
                 row[0] = 1.0
             row /= np.linalg.norm(row)
         return vectors
+
+    def embed_parts(self, texts: Sequence[str], parts: Sequence[Sequence[Span]]) -> tuple[Vectors, list[Vectors]]:
+        """Vectors of texts and of stretches of them, each read by itself."""
+        return parts_alone(self, texts, parts)
 
     def count_tokens(self, text: str) -> int:
         """Words."""

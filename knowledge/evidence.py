@@ -8,17 +8,12 @@ retrieval.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
-import numpy as np
-
-from knowledge.sentences import sentences as spans_of
-from knowledge.types import Embedder, Hit, Sentence
+from knowledge.sentences import quotable
+from knowledge.types import Hit, Sentence, Vectors
 from knowledge.words import WORD, coverage, terms
 
 PASSAGES_READ = 8
-SENTENCES_READ = 48
-"""At most this many sentences are embedded per question, the best by words first."""
 SENTENCES_KEPT = 16
 PASSAGE_WEIGHT = 0.45
 WORDS_WEIGHT = 0.5
@@ -27,42 +22,40 @@ ECHO_COST = 1.0
 """Taken off a sentence that only says the question again, or says nothing beyond question, heading and title."""
 ECHO_WORDS = 3
 """A question of at least this many words that stands in a sentence word for word makes it an echo."""
-LEANING = frozenset("it its this that these those they them he she such however otherwise then also".split())
-"""A sentence that opens with one of these is read together with the one before."""
 WORDS_LEAST = 3
 
 
-def pick_sentences(queries: Sequence[str], hits: Sequence[Hit], embedder: Embedder) -> tuple[Sentence, ...]:
-    """Rank the sentences of the best passages for a question, best first.
+def pick_sentences(
+    queries: Sequence[str], question: Vectors, hits: Sequence[Hit], vectors: Sequence[Vectors]
+) -> tuple[Sentence, ...]:
+    """Rank the sentences of passages for a question, best first.
 
     The score adds up: cosine of question and sentence; cosine of question and passage; the share of the question's
     content words in sentence, heading and title; a little for the passage's rank. A sentence that only echoes the
     question or its heading loses, since it answers nothing.
 
     Args:
-        queries: the wordings of the question, the most complete first; it alone is compared.
+        queries: the wordings of the question, the most complete first.
+        question: unit vector of the first wording, shape (dimension,).
         hits: passages found, best first.
-        embedder: the one that the passages were embedded with.
+        vectors: for each hit the unit vectors of what can be quoted of it, in the order of `quotable`.
     """
-    query = queries[0]
     wanted = terms(" ".join(queries))
-    found = _candidates(hits[:PASSAGES_READ], wanted)
-    if not found:
-        return ()
-    vectors = embedder.embed([query, *(sentence.text for sentence, _ in found)])
-    similarities = vectors[1:] @ vectors[0]
-    ranked = []
-    for (sentence, hit), similarity in zip(found, similarities.tolist(), strict=True):
-        address = terms(f"{hit.passage.title} {hit.passage.heading}")
-        told = terms(sentence.text)
-        score = (
-            similarity
-            + PASSAGE_WEIGHT * hit.similarity
-            + WORDS_WEIGHT * coverage(wanted, told | address)
-            - RANK_WEIGHT * hits.index(hit)
-            - ECHO_COST * (told <= wanted | address or _says_again(query, sentence.text))
-        )
-        ranked.append(replace(sentence, similarity=similarity, score=score))
+    ranked: list[Sentence] = []
+    seen: set[str] = set()
+    for rank, (hit, rows) in enumerate(zip(hits, vectors, strict=True)):
+        passage = hit.passage
+        address = terms(f"{passage.title} {passage.heading}")
+        base = PASSAGE_WEIGHT * hit.similarity - RANK_WEIGHT * rank
+        for (start, end), similarity in zip(quotable(passage.text), (rows @ question).tolist(), strict=True):
+            text = " ".join(passage.text[start:end].split())
+            if text.lower() in seen or len(WORD.findall(text)) < WORDS_LEAST:
+                continue
+            seen.add(text.lower())
+            told = terms(text)
+            echoes = told <= wanted | address or _says_again(queries[0], text)
+            score = base + similarity + WORDS_WEIGHT * coverage(wanted, told | address) - ECHO_COST * echoes
+            ranked.append(Sentence(text, passage, start, end, similarity, score))
     return tuple(sorted(ranked, key=lambda sentence: -sentence.score)[:SENTENCES_KEPT])
 
 
@@ -92,42 +85,6 @@ def within(
         spent += price
     order = {s.passage.document: -i for i, s in reversed(list(enumerate(kept)))}
     return tuple(sorted(kept, key=lambda s: (-order[s.passage.document], s.passage.position, s.start)))
-
-
-def _candidates(hits: Sequence[Hit], wanted: frozenset[str]) -> list[tuple[Sentence, Hit]]:
-    found: list[tuple[Sentence, Hit]] = []
-    seen: set[str] = set()
-    for hit in hits:
-        for start, end in _units(hit.passage.text):
-            text = " ".join(hit.passage.text[start:end].split())
-            key = text.lower()
-            if key in seen or len(WORD.findall(text)) < WORDS_LEAST:
-                continue
-            seen.add(key)
-            found.append((Sentence(text, hit.passage, start, end, 0.0, 0.0), hit))
-    if len(found) > SENTENCES_READ:
-        keys = np.array([coverage(wanted, terms(s.text)) + 0.5 * h.similarity for s, h in found])
-        kept = np.sort(np.argsort(-keys, kind="stable")[:SENTENCES_READ])
-        found = [found[i] for i in kept]
-    return found
-
-
-def _units(text: str) -> list[tuple[int, int]]:
-    """Sentence spans; one that leans on the sentence before is joined with it, and a lead-in with what it leads to."""
-    spans = list(spans_of(text))
-    units: list[tuple[int, int]] = []
-    for start, end in spans:
-        first = WORD.search(text, start, end)
-        leans = first is not None and first.group().lower() in LEANING
-        led = bool(units) and text[units[-1][0] : units[-1][1]].rstrip().endswith(":")
-        if units and (leans or led) and end - units[-1][0] <= 400:
-            if led:
-                units[-1] = (units[-1][0], end)
-            else:
-                units.append((units[-1][0], end))
-        else:
-            units.append((start, end))
-    return units
 
 
 def _says_again(query: str, text: str) -> bool:

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from knowledge import chunking
-from knowledge.embedding import embedded_text
+from knowledge.embedding import embed_passages
 from knowledge.errors import StorageFull, UnreadableDocument
 from knowledge.files import Root, explain_absence, find_root
 from knowledge.loaders import load, sandbox
@@ -169,11 +169,19 @@ def _fingerprint(file: Path, embedder: str) -> str:
 # embedding across documents
 
 
+@dataclass(slots=True)
+class _Embedded:
+    """Vectors of the first passages of the documents that wait, and of what can be quoted of each."""
+
+    vectors: list[Vectors] = field(default_factory=list)
+    sentences: list[Vectors] = field(default_factory=list)
+
+
 def _store_all(store: KnowledgeStore, documents: Iterator[_Read | str], tally: _Tally) -> Iterator[Progress]:
     """Embed in batches that span documents; put each document as soon as all of its passages have vectors."""
     waiting: list[_Read] = []
-    vectors: list[Vectors] = []
-    embedded = pending = 0
+    ready = _Embedded()
+    pending = 0
     for document in documents:
         if isinstance(document, str):
             yield Progress(tally.done, tally.total, document)
@@ -181,41 +189,29 @@ def _store_all(store: KnowledgeStore, documents: Iterator[_Read | str], tally: _
         waiting.append(document)
         pending += len(document.passages)
         while pending >= BATCH_PASSAGES:
-            vectors.append(_embed(store, waiting, embedded))
-            embedded, pending = embedded + len(vectors[-1]), pending - len(vectors[-1])
-            yield _progress(tally, waiting, embedded)
-            embedded = _put_complete(store, waiting, vectors, embedded, tally)
+            pending -= _embed(store, waiting, ready)
+            yield _progress(tally, waiting, len(ready.vectors))
+            _put_complete(store, waiting, ready, tally)
     while waiting:
-        vectors.append(_embed(store, waiting, embedded))
-        embedded += len(vectors[-1])
-        yield _progress(tally, waiting, embedded)
-        embedded = _put_complete(store, waiting, vectors, embedded, tally)
+        _embed(store, waiting, ready)
+        yield _progress(tally, waiting, len(ready.vectors))
+        _put_complete(store, waiting, ready, tally)
     yield Progress(tally.done, tally.total, "stored")
 
 
-def _embed(store: KnowledgeStore, waiting: Sequence[_Read], start: int) -> Vectors:
-    """Vectors of the next passages that have none; `start` of the waiting documents' passages do."""
-    texts: list[str] = []
-    for document in waiting:
-        count = len(document.passages)
-        if start < count:
-            part = document.passages[start : start + BATCH_PASSAGES - len(texts)]
-            texts += [embedded_text(passage) for passage in part]
-        start = max(0, start - count)
-        if len(texts) == BATCH_PASSAGES:
-            break
-    return store.embedder.embed(texts)
+def _embed(store: KnowledgeStore, waiting: Sequence[_Read], ready: _Embedded) -> int:
+    """Embed the next passages that have no vector yet; returns how many."""
+    passages = [passage for document in waiting for passage in document.passages]
+    passages = passages[len(ready.vectors) : len(ready.vectors) + BATCH_PASSAGES]
+    vectors, sentences = embed_passages(store.embedder, passages)
+    ready.vectors += list(vectors)
+    ready.sentences += sentences
+    return len(passages)
 
 
-def _put_complete(
-    store: KnowledgeStore, waiting: list[_Read], vectors: list[Vectors], embedded: int, tally: _Tally
-) -> int:
-    """Store the documents whose passages all have vectors; returns how many passages of the rest have one."""
-    if not waiting or embedded < len(waiting[0].passages):
-        return embedded
-    rows = np.concatenate(vectors)
-    vectors.clear()
-    while waiting and len(rows) >= len(waiting[0].passages):
+def _put_complete(store: KnowledgeStore, waiting: list[_Read], ready: _Embedded, tally: _Tally) -> None:
+    """Store the documents whose passages all have vectors."""
+    while waiting and len(ready.vectors) >= len(waiting[0].passages):
         document = waiting.pop(0)
         count = len(document.passages)
         store.put(
@@ -225,13 +221,12 @@ def _put_complete(
             document.title,
             document.uri,
             document.passages,
-            rows[:count],
+            np.array(ready.vectors[:count], dtype=np.float32).reshape(count, store.embedder.dimension),
+            ready.sentences[:count],
         )
-        rows = rows[count:]
+        del ready.vectors[:count], ready.sentences[:count]
         tally.counts["updated" if document.known else "added"] += 1
         tally.done += 1
-    vectors.append(rows)
-    return len(rows)
 
 
 def _progress(tally: _Tally, waiting: Sequence[_Read], embedded: int) -> Progress:

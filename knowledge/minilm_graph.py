@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-VERSION = 1
+VERSION = 2
 """Changes with the graph, so that a cached one is made again."""
 OPSET = 17
+VECTORS, TOKENS = "vectors", "token_vectors"
 FUSED = "com.microsoft"
 
 
@@ -40,7 +41,10 @@ class _Graph:
 
 
 def build(shape: Shape, weights: Mapping[str, tuple[int, ...]]) -> bytes:
-    """The serialised graph: `ids` and `mask` (batch, length) in, `vectors` (batch, width) of unit length out.
+    """The serialised graph.
+
+    In: `ids` and `mask`, (batch, length). Out: VECTORS (batch, width) of unit length, and TOKENS (batch, length,
+    width), the last layer before it is pooled.
 
     Args:
         shape: layers, heads and epsilon.
@@ -52,13 +56,17 @@ def build(shape: Shape, weights: Mapping[str, tuple[int, ...]]) -> bytes:
     hidden = _embeddings(graph, shape)
     for layer in range(shape.layers):
         hidden = _layer(graph, shape, f"layer.{layer}", hidden)
+    graph.add("Identity", [hidden], TOKENS)
     _pooling(graph, hidden)
     inputs = [
         helper.make_tensor_value_info("ids", TensorProto.INT64, ["batch", "length"]),
         helper.make_tensor_value_info("mask", TensorProto.INT32, ["batch", "length"]),
     ]
     width = weights["words"][1]
-    outputs = [helper.make_tensor_value_info("vectors", TensorProto.FLOAT, ["batch", width])]
+    outputs = [
+        helper.make_tensor_value_info(VECTORS, TensorProto.FLOAT, ["batch", width]),
+        helper.make_tensor_value_info(TOKENS, TensorProto.FLOAT, ["batch", "length", width]),
+    ]
     model = helper.make_model(
         helper.make_graph(graph.nodes, "minilm", inputs, outputs, [_supplied(*item) for item in weights.items()]),
         opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(FUSED, 1)],
@@ -121,4 +129,4 @@ def _pooling(graph: _Graph, hidden: str) -> None:
     graph.add("ReduceSum", ["kept", "one_axis"], "total", keepdims=0)
     graph.add("ReduceSum", ["mask_float", "one_axis"], "tokens", keepdims=1)
     graph.add("Div", ["total", "tokens"], "mean")
-    graph.add("LpNormalization", ["mean"], "vectors", axis=1, p=2)
+    graph.add("LpNormalization", ["mean"], VECTORS, axis=1, p=2)

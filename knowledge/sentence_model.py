@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from knowledge.errors import KnowledgeError
+from knowledge.parts import parts_alone
 from knowledge.text import clean
-from knowledge.types import Vectors
+from knowledge.types import Span, Vectors
 
 PROBED_VALUES = 4096
 
@@ -51,6 +52,10 @@ class SentenceModel:
             [clean(text) for text in texts], normalize_embeddings=True, show_progress_bar=False
         )
         return np.asarray(vectors, dtype=np.float32)
+
+    def embed_parts(self, texts: Sequence[str], parts: Sequence[Sequence[Span]]) -> tuple[Vectors, list[Vectors]]:
+        """Vectors of texts and of stretches of them, each read by itself: pooling differs from model to model."""
+        return parts_alone(self, texts, parts)
 
     def count_tokens(self, text: str) -> int:
         """Tokens of `text`, special tokens excluded."""

@@ -1,25 +1,32 @@
 """Where a passage can be quoted: the spans of its sentences, list items, table rows and lines of code.
 
-Looks only at the text: lines tell blocks, punctuation tells sentences. Never changes, joins or ranks anything (that is
-`evidence.py`). Linear in the length of the text. Called by `evidence.py` to quote and by `chunking.py` to cut.
+Looks only at the text: lines tell blocks, punctuation tells sentences. Never changes or ranks anything (that is
+`evidence.py`). Linear in the length of the text. Called by `embedding.py` and `evidence.py` to quote and by
+`chunking.py` to cut.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import groupby, pairwise
+from operator import itemgetter
 
-Span = tuple[int, int]
+from knowledge.types import Span
+from knowledge.words import WORD
 
 ITEM_CHARACTERS = 240
 """A list item up to this long is one unit, however many sentences it holds; a longer one is cut into sentences."""
+LEANING = frozenset("it its this that these those they them he she such however otherwise then also".split())
+"""A sentence that opens with one of these is read together with the one before."""
+JOINED_CHARACTERS = 400
 NARROW_LINE = 45
 """Where no line of a paragraph is longer, its line breaks are taken as meant (addresses, verses, labels)."""
 
 FENCE = re.compile(r"[ \t]*(`{3,}|~{3,})")
 _BULLET = re.compile(r"[ \t]*(?:[-*+•‣▪◦–·][ \t]+|(?=(?:\d{1,3}|[a-zA-Z]|[ivx]{1,4})[.)][ \t]+\S))")
 _ROW = re.compile(r"[ \t]*\|")
+_RULER = re.compile(r"[ \t|]*\n[ \t]*\|?[ \t]*:?-[ \t:|-]*(?:\n|$)")
 _MARKS = re.compile(r"[ \t>]*(?:#{1,6}[ \t]+)?")
 _WORD = re.compile(r"\w")
 _STOP = re.compile(r"(?:[.!?…]+[\"'”’»)\]*_`]*(?=\s))|[。！？]+[」』”’）]*")
@@ -53,6 +60,43 @@ def sentences(text: str) -> tuple[Span, ...]:
     text but a fence's own line lies in exactly one unit. A long sentence is never cut.
     """
     return tuple(span for block in _blocks(text) for span in _units(text, *block) if _WORD.search(text, *span))
+
+
+def quotable(text: str) -> tuple[Span, ...]:
+    """What can be quoted by itself: sentences, one that leans on the one before with it, and short lists as a whole.
+
+    A lead-in is joined with what it leads to, and the head of a table says nothing. Spans may overlap: the sentence
+    before and each item stand alone, too. What is stored for a passage at ingest lies in this order (`embedding.py`).
+    """
+    units: list[Span] = []
+    for start, end in sentences(text):
+        if _RULER.match(text, end):
+            continue
+        first = WORD.search(text, start, end)
+        leans = first is not None and first.group().lower() in LEANING
+        led = bool(units) and text[slice(*units[-1])].endswith(":")
+        if units and (leans or led) and end - units[-1][0] <= JOINED_CHARACTERS:
+            if led:
+                units[-1] = (units[-1][0], end)
+            else:
+                units.append((units[-1][0], end))
+        else:
+            units.append((start, end))
+    return tuple(sorted({*units, *_lists(text)}))
+
+
+def _lists(text: str) -> Iterator[Span]:
+    """Lists of at least two items, each with its lead-in, that are short enough to be quoted whole."""
+    for kind, blocks in groupby(_blocks(text), key=itemgetter(0)):
+        items = list(blocks)
+        if kind != "item" or len(items) < 2:
+            continue
+        start, end = items[0][1], items[-1][2]
+        lead = max((span for span in sentences(text) if span[1] <= start), default=None)
+        if lead and text[slice(*lead)].endswith(":"):
+            start = lead[0]
+        if end - start <= JOINED_CHARACTERS:
+            yield start, end
 
 
 def _lines(text: str) -> Iterator[Span]:

@@ -18,8 +18,10 @@ from sqlalchemy import Engine
 from knowledge import catalog, listing, retrieval
 from knowledge.database import migrate, reading, writing
 from knowledge.dense import DenseSearch
+from knowledge.embedding import embed_passages
 from knowledge.errors import IndexDamaged, KnowledgeError
 from knowledge.listing import DocumentSummary
+from knowledge.sentences import quotable
 from knowledge.text import clean
 from knowledge.types import Embedder, Hit, Passage, Progress, SourceSummary, Vectors
 
@@ -120,6 +122,7 @@ class KnowledgeStore:
         uri: str,
         passages: Sequence[Passage],
         vectors: Vectors,
+        sentences: Sequence[Vectors],
     ) -> None:
         """Add a document or replace it whole. When this returns it is on disk; before, nothing of it is visible.
 
@@ -131,19 +134,20 @@ class KnowledgeStore:
             uri: where a person can open it.
             passages: in order; ids unique within the store.
             vectors: one unit row for each passage, by `embedder`.
+            sentences: for each passage, a unit row for each stretch that can be quoted, in the order of `quotable`.
 
         Raises:
             StorageFull: no room; the document is as it was before.
             KnowledgeError: vectors that do not fit, or an index of another embedder.
         """
-        self._check(path, passages, vectors)
+        self._check(path, passages, vectors, sentences)
         row = {"source": source, "path": path, "fingerprint": fingerprint, "title": document_title, "uri": uri}
         document = {name: clean(value) for name, value in row.items()}
         with self._lock:
             with writing(self._engine) as connection:
                 if not self._count:
                     catalog.set_meta(connection, embedder=self.embedder.fingerprint)
-                touched = catalog.put(connection, document, passages, vectors, self.embedder.fingerprint)
+                touched = catalog.put(connection, document, passages, vectors, sentences, self.embedder.fingerprint)
                 catalog.changed(connection, touched)
                 total = catalog.count(connection)
             self._changed(touched, total)
@@ -204,16 +208,31 @@ class KnowledgeStore:
                     connection, texts, vectors, nearest=self._dense.nearest, embedder=self.embedder.fingerprint, k=k
                 )
 
+    def sentence_vectors(self, passages: Sequence[Passage]) -> list[Vectors]:
+        """For each passage the unit vectors of what can be quoted of it, in the order of `quotable`.
+
+        What was stored with the passage; what an older Rungs stored without is embedded now.
+        """
+        with reading(self._engine) as connection:
+            ids = [passage.id for passage in passages]
+            stored = catalog.sentence_vectors(connection, ids, self.embedder.fingerprint, self.embedder.dimension)
+        fresh = [p for p in passages if p.id not in stored or len(stored[p.id]) != len(quotable(p.text))]
+        if fresh:
+            stored |= zip((p.id for p in fresh), embed_passages(self.embedder, fresh)[1], strict=True)
+        return [stored[passage.id] for passage in passages]
+
     def _changed(self, touched: set[str], count: int) -> None:
         self._count = count
         self._version = None
         self._dense.changed(touched)
 
-    def _check(self, path: str, passages: Sequence[Passage], vectors: Vectors) -> None:
+    def _check(self, path: str, passages: Sequence[Passage], vectors: Vectors, sentences: Sequence[Vectors]) -> None:
         if self._foreign:
             raise IndexDamaged(self._foreign)
         shape = (len(passages), self.embedder.dimension)
         if (vectors.shape != shape and passages) or not np.isfinite(vectors).all():
             raise KnowledgeError(f"{path}: its vectors have shape {vectors.shape}, wanted finite ones of {shape}.")
+        if len(sentences) != len(passages):
+            raise KnowledgeError(f"{path}: {len(sentences)} groups of sentence vectors for {len(passages)} passages.")
         if len({passage.id for passage in passages}) != len(passages):
             raise KnowledgeError(f"{path}: two of its passages have the same id.")

@@ -39,6 +39,7 @@ passage_vectors = Table(
     Column("passage", Integer, ForeignKey("passages.number", ondelete="CASCADE"), primary_key=True),
     Column("embedder", Text, primary_key=True),
     Column("vector", LargeBinary, nullable=False),
+    Column("sentences", LargeBinary),
 )
 index_backlog = Table("index_backlog", METADATA, Column("passage_id", Text, primary_key=True))
 knowledge_meta = Table(

@@ -14,6 +14,10 @@ Vectors = NDArray[np.float32]
 """Unit-length row vectors, shape (n, dimension), float32."""
 
 
+Span = tuple[int, int]
+"""Where a stretch of text starts and ends: character offsets, the end excluded."""
+
+
 @dataclass(frozen=True, slots=True)
 class Section:
     """A stretch of a document under one heading, on one page where the format has pages."""
@@ -138,6 +142,18 @@ class Embedder(Protocol):
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Unit vectors, shape (len(texts), dimension)."""
+        ...
+
+    def embed_parts(self, texts: Sequence[str], parts: Sequence[Sequence[Span]]) -> tuple[Vectors, list[Vectors]]:
+        """Unit vectors of texts and of stretches within them, in one go.
+
+        Args:
+            texts: n texts.
+            parts: for each text, (start, end) character offsets of its stretches.
+
+        Returns:
+            Vectors of the texts, shape (n, dimension); for each text, those of its stretches, (stretches, dimension).
+        """
         ...
 
     def count_tokens(self, text: str) -> int:

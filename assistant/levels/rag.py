@@ -17,7 +17,7 @@ from knowledge.types import Sentence
 from knowledge.words import WORD, coverage, terms
 
 QUOTE_WORDS = 60
-QUOTE_SENTENCES = 3
+QUOTE_SENTENCES = 4
 QUOTE_DROP = 0.35
 PROMPT_SENTENCES = 6
 SUPPORTS_FROM = 0.3

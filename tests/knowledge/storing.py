@@ -10,7 +10,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from knowledge.database import open_engine
-from knowledge.embedding import HashEmbedder, embedded_text
+from knowledge.embedding import HashEmbedder, embed_passages
 from knowledge.store import KnowledgeStore
 from knowledge.types import Embedder, Passage
 
@@ -55,8 +55,8 @@ def put(
     store: KnowledgeStore, path: str, texts: list[str], source: str = SOURCE, fingerprint: str = "v1"
 ) -> list[Passage]:
     parts = passages(path, texts, source)
-    vectors = store.embedder.embed([embedded_text(part) for part in parts])
-    store.put(source, path, fingerprint, path.removesuffix(".md"), f"file:///{path}", parts, vectors)
+    vectors, sentences = embed_passages(store.embedder, parts)
+    store.put(source, path, fingerprint, path.removesuffix(".md"), f"file:///{path}", parts, vectors, sentences)
     return parts
 
 

@@ -14,6 +14,7 @@ from knowledge import minilm
 from knowledge.embedding import EMBEDDERS, embedded_text, make_embedder
 from knowledge.errors import KnowledgeError
 from knowledge.minilm import MiniLM
+from knowledge.parts import packed, unpacked
 from knowledge.sentence_model import SentenceModel
 from knowledge.types import Embedder
 from tests.knowledge.storing import passages
@@ -56,6 +57,29 @@ def test_company_does_not_change_a_vector(embedder: Embedder) -> None:
 def test_meaning_or_words_bring_texts_together(embedder: Embedder) -> None:
     a, b, c = embedder.embed(["restore the backups", "restoring a backup", "the colour of a fox"])
     assert a @ b > a @ c + 0.3
+
+
+def test_parts_are_embedded_with_their_text(embedder: Embedder) -> None:
+    """One that is the whole text is the text's own vector, up to the special tokens; order and shapes hold."""
+    text = "Turn the valve. The fox is red."
+    texts = ["", text, text, "x " * 2000 + "end"]
+    parts = [[], [(0, len(text)), (0, 15), (16, len(text))], [(16, len(text))], [(4000, 4003)]]
+    vectors, stretches = embedder.embed_parts(texts, parts)
+    assert (vectors * embedder.embed(texts)).sum(axis=1).min() > 0.9999
+    assert [len(rows) for rows in stretches] == [0, 3, 1, 1]
+    whole, valve, fox = stretches[1]
+    assert whole @ vectors[1] > 0.95 and (stretches[2][0] @ fox) > 0.9999
+    wanted = embedder.embed(["fox"])[0]
+    assert wanted @ fox > wanted @ valve + 0.1
+    for rows in stretches:
+        assert np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
+
+
+def test_packed_vectors_keep_their_cosines(embedder: Embedder) -> None:
+    vectors = embedder.embed(TEXTS)
+    again = unpacked(packed(vectors), embedder.dimension)
+    assert np.abs(again @ again.T - vectors @ vectors.T).max() < 0.01
+    assert unpacked(packed(vectors[:0]), embedder.dimension).shape == (0, embedder.dimension)
 
 
 def test_tokens_are_counted_beyond_what_is_read(embedder: Embedder) -> None:

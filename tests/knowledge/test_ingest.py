@@ -10,15 +10,16 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from knowledge.embedding import HashEmbedder, embedded_text
+from knowledge.embedding import HashEmbedder, embed_passages
 from knowledge.errors import IndexDamaged, StorageFull
 from knowledge.ingest import ingest
 from knowledge.store import KnowledgeStore
-from knowledge.types import IngestReport, Passage, Progress, Vectors
+from knowledge.types import IngestReport, Passage, Progress, Span, Vectors
 from tests.knowledge.storing import opened
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,10 +31,10 @@ class CountingEmbedder(HashEmbedder):
     def __init__(self) -> None:
         self.batches: list[int] = []
 
-    def embed(self, texts: Sequence[str]) -> Vectors:
+    def embed_parts(self, texts: Sequence[str], parts: Sequence[Sequence[Span]]) -> tuple[Vectors, list[Vectors]]:
         """As the hash embedder."""
         self.batches.append(len(texts))
-        return super().embed(texts)
+        return super().embed_parts(texts, parts)
 
 
 @pytest.fixture
@@ -252,13 +253,12 @@ def vectors_belong_to_their_passages(store: KnowledgeStore, monkeypatch: pytest.
     """Checks every `put` from now on; returns the growing list of documents put."""
     put, documents = store.put, []
 
-    def checked(
-        source: str, path: str, mark: str, title: str, uri: str, parts: Sequence[Passage], rows: Vectors
-    ) -> None:
-        expected = HashEmbedder().embed([embedded_text(part) for part in parts])
-        assert np.array_equal(rows, expected), path
+    def checked(source: str, path: str, mark: str, title: str, uri: str, parts: Sequence[Passage], *rows: Any) -> None:
+        vectors, sentences = embed_passages(HashEmbedder(), parts)
+        assert np.array_equal(rows[0], vectors), path
+        assert all(np.array_equal(*pair) for pair in zip(rows[1], sentences, strict=True)), path
         documents.append(path)
-        put(source, path, mark, title, uri, parts, rows)
+        put(source, path, mark, title, uri, parts, *rows)
 
     monkeypatch.setattr(store, "put", checked)
     return documents

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knowledge.sentences import sentences
+from knowledge.sentences import quotable, sentences
 
 
 def units(text: str) -> list[str]:
@@ -113,3 +113,24 @@ def test_time_grows_with_length_not_faster() -> None:
 
     for piece in ("A short line. ", "- item\n", "word ", "a. ", "... ", "| a | b |\n", "\n", "(" * 10):
         assert seconds(piece * 40_000) < 5, piece
+
+
+def quotes(text: str) -> list[str]:
+    return [text[start:end] for start, end in quotable(text)]
+
+
+def test_a_short_list_can_be_quoted_whole_with_its_lead_in_and_by_its_items() -> None:
+    text = "Some words first.\n\nTo reset it:\n\n1. Unplug it.\n2. Wait a minute.\n3. Plug it in.\n\nThat is all."
+    found = quotes(text)
+    assert "To reset it:\n\n1. Unplug it.\n2. Wait a minute.\n3. Plug it in." in found
+    assert "2. Wait a minute." in found and "Some words first." in found
+    assert found == [text[start:end] for start, end in sorted(quotable(text))]
+
+
+def test_a_long_list_is_quoted_by_its_items_only() -> None:
+    text = "\n".join(f"- item number {i} of a list that is far too long to be quoted as a whole" for i in range(9))
+    assert len(quotes(text)) == 9
+
+
+def test_the_head_of_a_table_is_no_quote() -> None:
+    assert quotes("| Name | Value |\n| --- | :-: |\n| port | 7860 |") == ["port | 7860"]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from knowledge.embedding import HashEmbedder
+from knowledge.embedding import HashEmbedder, embed_passages
 from knowledge.errors import IndexDamaged, KnowledgeError, StorageFull
 from knowledge.store import KnowledgeStore
 from tests.knowledge.storing import (
@@ -129,7 +129,7 @@ def test_a_removed_source_leaves_the_others(tmp_path: Path) -> None:
 def test_headings_are_distinct_and_in_reading_order(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
         parts = [replace(p, heading=h) for p, h in zip(passages("a.md", ["one", "two", "three"]), "XXY", strict=True)]
-        store.put(SOURCE, "a.md", "v1", "A title", "", parts, store.embedder.embed(["one", "two", "three"]))
+        store.put(SOURCE, "a.md", "v1", "A title", "", parts, *embed_passages(store.embedder, parts))
         assert store.headings() == (("a.md", "A title", "X"), ("a.md", "A title", "Y"))
 
 
@@ -183,18 +183,20 @@ def test_a_question_of_a_megabyte_is_answered(tmp_path: Path) -> None:
 def test_vectors_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
         parts = passages("a.md", ["one", "two"])
-        good = store.embedder.embed(["one", "two"])
+        good, sentences = embed_passages(store.embedder, parts)
         for vectors in (good[:1], good[:, :10], np.full_like(good, np.nan)):
             with pytest.raises(KnowledgeError, match=r"a\.md"):
-                store.put(SOURCE, "a.md", "v1", "A", "", parts, vectors)
+                store.put(SOURCE, "a.md", "v1", "A", "", parts, vectors, sentences)
+        with pytest.raises(KnowledgeError, match="1 groups"):
+            store.put(SOURCE, "a.md", "v1", "A", "", parts, good, sentences[:1])
         with pytest.raises(KnowledgeError, match="same id"):
-            store.put(SOURCE, "a.md", "v1", "A", "", [parts[0], parts[0]], good)
+            store.put(SOURCE, "a.md", "v1", "A", "", [parts[0], parts[0]], good, sentences)
         assert store.count() == 0
 
 
 def test_a_document_without_passages_is_known(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
-        store.put(SOURCE, "empty.md", "v1", "Empty", "", [], np.zeros((0, 256), np.float32))
+        store.put(SOURCE, "empty.md", "v1", "Empty", "", [], np.zeros((0, 256), np.float32), [])
         assert store.known(SOURCE) == {"empty.md": "v1"} and store.count() == 0
 
 
@@ -308,3 +310,17 @@ def test_another_database_than_sqlite_is_refused_with_the_reason(tmp_path: Path)
     engine: Any = SimpleNamespace(dialect=SimpleNamespace(name="postgresql"), url="postgresql://somewhere")
     with pytest.raises(KnowledgeError, match="SQLite"):
         KnowledgeStore(engine, tmp_path / "chroma", HashEmbedder())
+
+
+def test_sentence_vectors_are_stored_and_made_up_for_where_an_older_rungs_stored_none(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        parts = put(store, "a.md", ["Turn the valve. The fox is red.", "One sentence only."])
+        stored = store.sentence_vectors(parts)
+        assert [len(rows) for rows in stored] == [2, 1]
+        with store._engine.begin() as connection:
+            connection.execute(text("UPDATE passage_vectors SET sentences = NULL"))
+        again = store.sentence_vectors(parts)
+        assert all((one * other).sum(axis=1).min() > 0.99 for one, other in zip(stored, again, strict=True))
+        put(store, "b.md", ["Stays."])
+        store.embedder.fingerprint = "another"
+        assert len(store.sentence_vectors(parts)[0]) == 2
