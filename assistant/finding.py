@@ -33,7 +33,7 @@ class EvidenceFinder:
         try:
             hits = self.store.retrieve(queries, self.passages)
             read = hits[:PASSAGES_READ]
-            vectors = self.store.embedder.embed([queries[0], question.text])
+            vectors = self.store.question_vectors([queries[0], question.text])
             quotes = self.store.sentence_vectors([hit.passage for hit in read])
             sentences = pick_sentences(queries, vectors[0], read, quotes)
         except KnowledgeError as error:

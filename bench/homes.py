@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.progress import track
 
@@ -43,9 +44,9 @@ def open_model() -> ChatModel:
 
 
 @contextmanager
-def open_home(name: str, model: ChatModel, rag_answers_by: str = "auto") -> Iterator[Rungs]:
+def open_home(name: str, model: ChatModel, rag_answers_by: str = "auto", **changed: Any) -> Iterator[Rungs]:
     """A set's knowledge with the given model on it; ingested on first use, checked against the documents after."""
-    settings = Settings(home=HOMES / name, demo=False, rag_answers_by=rag_answers_by)  # type: ignore[arg-type]
+    settings = Settings(home=HOMES / name, demo=False, rag_answers_by=rag_answers_by, **changed)  # type: ignore[arg-type]
     engine = open_engine(settings.database_url)
     store = KnowledgeStore(engine, settings.home / "chroma", make_embedder("minilm", HOMES / "models"))
     folder = documents(name)

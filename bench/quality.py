@@ -1,6 +1,6 @@
 """The quality table: each level alone, the cascade, and naive RAG on report rows only: `python -m bench.quality`.
 
-Writes every result to `.bench/quality.jsonl` (a set that stands there already is not asked again; `--fresh` starts
+Writes every result to `.bench/quality.jsonl` (a row that stands there already is not asked again; `--fresh` starts
 over) and prints the table and its checks as Markdown. `python -m bench.curve` draws the risk-coverage curve from it.
 """
 
@@ -21,6 +21,8 @@ from bench.naive import build_naive
 
 RESULTS = HOMES / "quality.jsonl"
 LEVELS = ("prompting", "rag", "auto", "naive")
+WRITTEN_OUT = ("rag", "auto")
+"""Levels that also answer the follow-ups as questions that stand alone."""
 FOREIGN = 100
 FIRST = 5
 COLUMNS = (
@@ -38,23 +40,23 @@ def report_rows(name: str) -> dict[str, list[sets.GoldenRow]]:
     return blocks
 
 
-def measure(name: str, levels: Sequence[str], done: set[tuple[str, str]]) -> Iterable[dict[str, Any]]:
-    """Ask what was not asked yet; one record per row and level."""
+def measure(name: str, levels: Sequence[str], done: set[tuple[str, ...]]) -> Iterable[dict[str, Any]]:
+    """Ask what was not asked yet; one record per row and level, as soon as it is known."""
     with open_home(name, open_model()) as rungs:
         naive = None
-        for block, rows in report_rows(name).items():
-            for level in levels:
-                if (f"{name}/{block}", level) in done or (level, block) == ("prompting", "written out"):
+        for level in levels:
+            for block, row in ((block, row) for block, rows in report_rows(name).items() for row in rows):
+                if (name, block, level, row.id) in done or (block == "written out" and level not in WRITTEN_OUT):
                     continue
                 if level == "naive":
                     naive = naive or build_naive(name, rungs.store.embedder, rungs.model)
-                    results = [naive.ask(row) for row in rows]
+                    result = naive.ask(row)
                 else:
-                    steps = evaluate(rungs, rows, [level])
-                    results = list(next(step for step in steps if isinstance(step, EvaluationReport)).results)
-                ranks = [_first_ranks(rungs, row) if level == "rag" else {} for row in rows]
-                for result, rank in zip(results, ranks, strict=True):
-                    yield {"home": name, "block": block, "level": level, **record(result), **rank}
+                    *_, report = evaluate(rungs, [row], [level])
+                    assert isinstance(report, EvaluationReport)
+                    result = report.results[0]
+                ranks = _first_ranks(rungs, row) if level == "rag" else {}
+                yield {"home": name, "block": block, "level": level, **record(result), **ranks}
         rungs.model.close()
 
 
@@ -168,12 +170,13 @@ def main() -> None:
     if options.fresh:
         records = [r for r in records if r["home"] not in chosen or r["level"] not in levels]
         RESULTS.write_text("".join(json.dumps(r) + "\n" for r in records), encoding="utf-8")
-    done = {(f"{r['home']}/{r['block']}", r["level"]) for r in records}
+    done = {(r["home"], r["block"], r["level"], r["id"]) for r in records}
     HOMES.mkdir(exist_ok=True)
     for name in chosen:
         with RESULTS.open("a", encoding="utf-8") as out:
             for line in measure(name, levels, done):
                 out.write(json.dumps(line) + "\n")
+                out.flush()
     records = read()
     print(table(records), "\n", checks(records), sep="\n")
 

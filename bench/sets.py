@@ -97,6 +97,15 @@ def small_talk_rows(split: Split, count: int) -> list[GoldenRow]:
     return [row_of({**row, "expect": "any"}) for row in draw(rows, count)]
 
 
+def general_rows(split: Split, count: int) -> list[GoldenRow]:
+    """General knowledge of `nq-open`, short golds: what a small model knows by itself, and what it makes up."""
+    part = "dev" if split == "report" else "train"
+    rows = jsonl(DATA / "nq-open" / f"{part}.jsonl")
+    if part == "train":
+        rows = [row for row in rows if (_third(row["id"]) == 2) == (split == "calibrate")]
+    return [row_of(row) for row in draw(rows, count)]
+
+
 def demo_rows(split: Split) -> list[GoldenRow]:
     """The handbook's golden set: one half calibrates, the other reports; nothing of it trains."""
     rows = read_golden(GOLDEN)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from rich.progress import track
 
 from assistant.confidence import SHIPPED, Calibration, NeedsNoDocument, to_json
 from assistant.evaluation.calibration import fit
@@ -20,10 +21,13 @@ from bench.homes import HOMES, NAMES, open_home, open_model, rows_of
 from knowledge.embedding import make_embedder
 from knowledge.types import Embedder
 
-MAX_WRONG: dict[Level, float] = {"prompting": 0.2, "rag": 0.55, "lora": 0.55}
+MAX_WRONG: dict[Level, float] = {"prompting": 0.2, "rag": 0.45, "lora": 0.45}
 """Bounds of the shipped operating point; RESULTS.md says why that of level rag is so wide."""
 FOREIGN_ROWS = 100
 SMALL_TALK_ROWS = 60
+GENERAL_ROWS = 80
+ANSWER_TOKENS = 96
+"""Enough to be longer than the 60 words that a right answer may have; what follows would only cost time."""
 PROMPTING_ROWS = 24
 """Rows per set that also go through level prompting, which writes whole answers here and is slow."""
 
@@ -47,25 +51,26 @@ def fit_probe(embedder: Embedder) -> NeedsNoDocument:
 
 
 def calibrate_rows(name: str) -> list[GoldenRow]:
-    """The calibrate rows of a set, with its share of foreign questions and small talk."""
+    """The calibrate rows of a set, with its share of foreign questions, small talk and general knowledge."""
     share = NAMES.index(name)
     foreign = sets.foreign_rows("calibrate", FOREIGN_ROWS)[share :: len(NAMES)]
     talk = sets.small_talk_rows("calibrate", SMALL_TALK_ROWS)[share :: len(NAMES)]
-    return [*rows_of(name, "calibrate"), *foreign, *talk]
+    general = sets.general_rows("calibrate", GENERAL_ROWS)[share :: len(NAMES)]
+    return [*rows_of(name, "calibrate"), *foreign, *talk, *general]
 
 
 def collect(probe: NeedsNoDocument) -> tuple[list[Result], dict[str, str]]:
     """Every calibrate row through level rag, and a share of them through level prompting."""
     model, results, versions = open_model(), [], {}
     for name in NAMES:
-        with open_home(name, model, "quoting") as rungs:
+        with open_home(name, model, "quoting", answer_tokens=ANSWER_TOKENS) as rungs:
             asking = replace(rungs.assistant, find=replace(rungs.assistant.find, needs_no_document=probe))
             rungs = replace(rungs, assistant=asking)
-            rows = calibrate_rows(name)
-            few = [*sets.draw(rows_of(name, "calibrate"), 999 if name == "demo" else PROMPTING_ROWS)]
-            few += [row for row in rows if row not in rows_of(name, "calibrate")]
+            own, rows = rows_of(name, "calibrate"), calibrate_rows(name)
+            few = [*sets.draw(own, len(own) if name == "demo" else PROMPTING_ROWS), *rows[len(own) :]]
             for levels, chosen in ((["rag"], rows), (["prompting"], few)):
-                results += next(r for r in evaluate(rungs, chosen, levels) if isinstance(r, EvaluationReport)).results
+                for step in track(evaluate(rungs, chosen, levels), f"{name}: {levels[0]}", total=len(chosen) + 1):
+                    results += step.results if isinstance(step, EvaluationReport) else ()
             versions = dict(rungs.assistant.versions())
     return results, versions
 
@@ -74,9 +79,7 @@ def main() -> None:
     """Fit and write the file."""
     probe = fit_probe(make_embedder("minilm", HOMES / "models"))
     results, versions = collect(probe)
-    made_from = (
-        "calibrate rows of squad2, tidb-docs, arduino-help, clinc-oos, banking77, half of the handbook's golden set"
-    )
+    made_from = "calibrate rows of squad2, tidb-docs, arduino-help, clinc-oos, banking77, nq-open, half of the handbook's golden set"
     before = Calibration(needs_no_document=probe)
     report = fit(results, before, versions, MAX_WRONG, made_from)
     SHIPPED.mkdir(exist_ok=True)

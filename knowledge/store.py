@@ -26,6 +26,7 @@ from knowledge.text import clean
 from knowledge.types import Embedder, Hit, Passage, Progress, SourceSummary, Vectors
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+QUESTIONS_REMEMBERED = 32
 VERSION_TABLE = "alembic_version_knowledge"
 
 
@@ -53,6 +54,7 @@ class KnowledgeStore:
         self._lock = threading.RLock()
         self._dense = DenseSearch(engine, folder, embedder, self._lock)
         self._version: str | None = None
+        self._asked: dict[str, Vectors] = {}
         with reading(engine) as connection:
             made_with = catalog.meta(connection).get("embedder", "")
             self._count = catalog.count(connection)
@@ -200,13 +202,23 @@ class KnowledgeStore:
             return ()
         if self._foreign:
             raise IndexDamaged(self._foreign)
-        vectors = self.embedder.embed(texts)
+        vectors = self.question_vectors(texts)
         with self._lock:
             self._dense.follow()
             with reading(self._engine) as connection:
                 return retrieval.search(
                     connection, texts, vectors, nearest=self._dense.nearest, embedder=self.embedder.fingerprint, k=k
                 )
+
+    def question_vectors(self, texts: Sequence[str]) -> Vectors:
+        """Unit vectors of questions, shape (n, dimension). Several parts look at one question: it is embedded once."""
+        with self._lock:
+            known = dict(self._asked)
+        fresh = [text for text in dict.fromkeys(texts) if text not in known]
+        known |= zip(fresh, self.embedder.embed(fresh), strict=True)
+        with self._lock:
+            self._asked = dict([*known.items()][-QUESTIONS_REMEMBERED:])
+        return np.array([known[text] for text in texts], dtype=np.float32)
 
     def sentence_vectors(self, passages: Sequence[Passage]) -> list[Vectors]:
         """For each passage the unit vectors of what can be quoted of it, in the order of `quotable`.

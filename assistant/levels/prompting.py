@@ -17,9 +17,8 @@ from assistant.types import Attempt, Evidence, Level, Question, Token, Words
 PROBE_TOKENS = 12
 NEEDS_DOCUMENTS_BELOW = 0.2
 """A question less likely than this to need no document, and near to a passage, is left to the documents untried."""
-HOPELESS_BELOW = 0.03
-"""Less likely than this it is not tried even where no passage is near."""
 NEAR_PASSAGE = 0.45
+"""Cosine from which a passage counts as near. Where none is, the documents have nothing to lose by a short draft."""
 
 
 class Prompting:
@@ -39,7 +38,7 @@ class Prompting:
             return "no calibrated confidence for this model alone (rungs calibrate fits one)"
         chance = sigmoid(evidence.signals.get("no_document", 0.0))
         near = evidence.signals.get("passage_best", 0.0) >= NEAR_PASSAGE
-        if chance < (NEEDS_DOCUMENTS_BELOW if near else HOPELESS_BELOW):
+        if near and chance < NEEDS_DOCUMENTS_BELOW:
             return f"the question is one for the documents ({chance:.0%} likely to need none)"
         return None
 
