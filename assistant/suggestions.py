@@ -1,12 +1,11 @@
 """Suggested questions: what the documents at hand can be asked, spread over them, nearest first after an answer.
 
-A heading that is a question is taken as it stands; any other becomes one about its subject. Called by the chat page.
+A heading that is a question is taken as it stands, one that names a task becomes one. Called by the chat page.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 
 from assistant.types import Answer
@@ -14,27 +13,35 @@ from knowledge.store import KnowledgeStore
 
 POOL = 24
 SHOWN = 4
-QUESTION = re.compile(r"\?\s*$|^how to ", re.I)
-LENGTH = range(8, 90)
+VERBS = frozenset(
+    "add build change check choose clean configure connect control convert create debug delete deploy detect disable "
+    "download edit enable export find fix get handle identify import install manage measure migrate monitor move open "
+    "optimize prepare protect recover reduce remove rename replace replicate reset resolve restore run scale secure "
+    "select send set share sign start stop store switch test troubleshoot tune uninstall update upgrade upload use "
+    "verify view write".split()
+)
+"""A heading that opens with one of these says how to do something."""
+ASKERS = {"you": "I", "your": "my", "yours": "mine", "you're": "I'm", "yourself": "myself"}
+LENGTH = range(12, 90)
 
 
 def pool(store: KnowledgeStore, size: int = POOL) -> tuple[str, ...]:
     """Up to `size` questions, one per document in turn, the same for everybody as long as the documents stay."""
-    by_document: dict[str, list[str]] = {}
+    asked: dict[str, list[str]] = {}
+    titles: dict[str, list[str]] = {}
     for document, title, heading in store.headings():
-        own = heading.split(" > ")[-1] or title
-        if len(own) in LENGTH:
-            asked = by_document.setdefault(document, [])
-            asked.insert(0, own) if QUESTION.search(own) else asked.append(own)
-    queues = sorted(by_document.items(), key=lambda item: hashlib.sha256(item[0].encode()).digest())
-    chosen: list[str] = []
-    for depth in range(3):
-        for _, headings in queues:
-            if depth < len(headings) and len(chosen) < size:
-                question = phrased(headings[depth])
-                if question not in chosen:
-                    chosen.append(question)
-    return tuple(chosen)
+        path = heading.split(" > ")
+        own = path[-1] or title
+        if len(own) in LENGTH and _is_question(own):
+            asked.setdefault(document, []).append(own)
+        elif len(own) in LENGTH and len(path) == 1:
+            titles.setdefault(document, []).append(own)
+    chosen: dict[str, None] = {}
+    for headings in (asked, titles):
+        queues = [headings[key] for key in sorted(headings, key=lambda key: hashlib.sha256(key.encode()).digest())]
+        for depth in range(3):
+            chosen |= dict.fromkeys(phrased(queue[depth]) for queue in queues if depth < len(queue))
+    return tuple(chosen)[:size]
 
 
 def opening(questions: Sequence[str], asked: frozenset[str], visitor: str) -> tuple[str, ...]:
@@ -64,12 +71,29 @@ def explored(questions: Sequence[str], asked: frozenset[str]) -> int:
 
 
 def phrased(heading: str) -> str:
-    """A heading as a question that a person would ask."""
+    """A heading as a person would ask it."""
     heading = " ".join(heading.split())
+    first, _, rest = heading.partition(" ")
     if heading.endswith("?"):
         return heading
+    if first.lower() == "if":
+        return f"What can I do if {_by_asker(rest).rstrip('.')}?"
     if heading.lower().startswith("how to "):
-        return f"How do I {heading[7:]}?"
-    first = heading.split(" ")[0]
+        return f"How do I {_by_asker(heading[7:])}?"
+    if first.lower() in VERBS and rest:
+        return f"How do I {_by_asker(first.lower() + ' ' + rest)}?"
     keeps_capital = len(first) < 2 or any(letter.isupper() for letter in first[1:])  # LoRA, SQL, QLoRA
-    return f"What should I know about {heading if keeps_capital else heading[0].lower() + heading[1:]}?"
+    heading = heading if keeps_capital else heading[0].lower() + heading[1:]
+    return f"Tell me about {heading.removeprefix('about ')}"
+
+
+def _is_question(heading: str) -> bool:
+    first, _, rest = heading.lower().partition(" ")
+    return heading.rstrip().endswith("?") or (
+        bool(rest) and (first in VERBS or first == "if" or rest.startswith("to ") and first == "how")
+    )
+
+
+def _by_asker(text: str) -> str:
+    """What a document says to its reader, as the reader says it."""
+    return " ".join(ASKERS.get(word.lower(), word) for word in text.split(" "))

@@ -3,6 +3,13 @@
 import subprocess
 import sys
 
-for module in ("bench.speed", "bench.requantised", "bench.cancelling", "bench.quality", "bench.curve"):
+for module in (
+    "bench.speed",
+    "bench.requantised",
+    "bench.cancelling",
+    "bench.answers_by",
+    "bench.quality",
+    "bench.curve",
+):
     print(f"== {module}", flush=True)
     subprocess.run([sys.executable, "-m", module], check=False)

@@ -79,7 +79,8 @@ def main() -> None:
     """Fit and write the file."""
     probe = fit_probe(make_embedder("minilm", HOMES / "models"))
     results, versions = collect(probe)
-    made_from = "calibrate rows of squad2, tidb-docs, arduino-help, clinc-oos, banking77, nq-open, half of the handbook's golden set"
+    sources = "squad2, tidb-docs, arduino-help, clinc-oos, banking77 and nq-open"
+    made_from = f"calibrate rows of {sources}, half of the handbook's golden set"
     before = Calibration(needs_no_document=probe)
     report = fit(results, before, versions, MAX_WRONG, made_from)
     SHIPPED.mkdir(exist_ok=True)

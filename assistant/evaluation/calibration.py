@@ -124,7 +124,7 @@ def fit(
             **chosen.facts,
         }
         levels[level] = replace(shape, threshold=chosen.threshold, belongs_to=_belongs_to(level, versions), facts=facts)
-        missing[level] = 0 if chosen.threshold is not None else rows_needed(max_wrong[level])
+        missing[level] = 0 if chosen.threshold is not None else _rows_missing(confidence, right, max_wrong[level])
         if chosen.threshold is not None:
             passed -= {r.row.id for r, c in zip(tried, confidence, strict=True) if c >= chosen.threshold}
     calibration = Calibration(
@@ -186,6 +186,12 @@ def clopper_pearson(wrong: int, accepted: int) -> float:
 def rows_needed(max_wrong: float) -> int:
     """How many accepted answers without a single wrong one it takes to promise `max_wrong`."""
     return math.ceil(math.log(1 - BOUND_CONFIDENCE) / math.log(1 - max_wrong))
+
+
+def _rows_missing(confidence: Floats, right: NDArray[np.bool_], max_wrong: float) -> int:
+    """How many more right answers it takes, counting those that are surer than every wrong one; at least 1."""
+    surest_wrong = confidence[~right].max(initial=-1.0)
+    return max(1, rows_needed(max_wrong) - int((confidence > surest_wrong).sum()))
 
 
 def auroc(confidence: Floats, right: NDArray[np.bool_]) -> float:

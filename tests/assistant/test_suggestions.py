@@ -71,8 +71,10 @@ def test_after_an_answer_what_is_nearest_comes_first(rungs: Rungs) -> None:
     [
         ("Why is it blue?", "Why is it blue?"),
         ("How to mend a lamp", "How do I mend a lamp?"),
-        ("Descaling a  kettle", "What should I know about descaling a kettle?"),
-        ("LoRA adapters", "What should I know about LoRA adapters?"),
+        ("Descaling a  kettle", "Tell me about descaling a kettle"),
+        ("LoRA adapters", "Tell me about LoRA adapters"),
+        ("Reset your board", "How do I reset my board?"),
+        ("If you lose your key", "What can I do if I lose my key?"),
     ],
 )
 def test_a_heading_becomes_a_question(heading: str, question: str) -> None:
