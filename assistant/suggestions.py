@@ -21,6 +21,8 @@ VERBS = frozenset(
     "verify view write".split()
 )
 """A heading that opens with one of these says how to do something."""
+TELLING = frozenset("about how what when where which why".split())
+DANGLING = frozenset("and at by for from in of on to with".split())
 ASKERS = {"you": "I", "your": "my", "yours": "mine", "you're": "I'm", "yourself": "myself"}
 LENGTH = range(12, 90)
 
@@ -34,7 +36,7 @@ def pool(store: KnowledgeStore, size: int = POOL) -> tuple[str, ...]:
         own = path[-1] or title
         if len(own) in LENGTH and _is_question(own):
             asked.setdefault(document, []).append(own)
-        elif len(own) in LENGTH and len(path) == 1:
+        elif len(own) in LENGTH and len(path) == 1 and own.split(" ")[0].lower() not in DANGLING:
             titles.setdefault(document, []).append(own)
     chosen: dict[str, None] = {}
     for headings in (asked, titles):
@@ -84,13 +86,13 @@ def phrased(heading: str) -> str:
         return f"How do I {_by_asker(first.lower() + ' ' + rest)}?"
     keeps_capital = len(first) < 2 or any(letter.isupper() for letter in first[1:])  # LoRA, SQL, QLoRA
     heading = heading if keeps_capital else heading[0].lower() + heading[1:]
-    return f"Tell me about {heading.removeprefix('about ')}"
+    return f"Tell me {heading}" if first.lower() in TELLING else f"Tell me about {heading}"
 
 
 def _is_question(heading: str) -> bool:
     first, _, rest = heading.lower().partition(" ")
     return heading.rstrip().endswith("?") or (
-        bool(rest) and (first in VERBS or first == "if" or rest.startswith("to ") and first == "how")
+        bool(rest) and (first in VERBS or first == "if" or (rest.startswith("to ") and first == "how"))
     )
 
 
