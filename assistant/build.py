@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from assistant.finding import EvidenceFinder
 from assistant.levels import LEVELS
 from assistant.levels.judging import Bench
 from assistant.models import make_model
+from assistant.models.adapter_files import version_of
 from assistant.pipeline import Assistant
 from assistant.settings import Settings
 from assistant.traces import TraceStore
@@ -21,6 +23,8 @@ from knowledge.embedding import make_embedder
 from knowledge.store import KnowledgeStore
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sqlalchemy import Engine
 
 EVIDENCE_TOKENS = {"embedded": 220}
@@ -53,14 +57,18 @@ def build(settings: Settings) -> Rungs:
     Raises:
         AssistantError, KnowledgeError, AdapterError: with what to do about it.
     """
-    engine = open_engine(settings.database_url)
-    embedder = make_embedder(settings.embedder, settings.home / "models")
-    store = KnowledgeStore(engine, settings.home / "chroma", embedder)
-    traces = TraceStore(engine)
-    adapters = {settings.adapter.name: settings.adapter} if settings.adapter else {}
-    model = make_model(settings, adapters)
-    calibration = find_calibration(settings.home, model.fingerprint)
-    return wire(settings, engine, store, traces, model, calibration)
+    with ExitStack() as opened:  # what is open already is given back where a later part fails
+        engine = open_engine(settings.database_url)
+        opened.callback(engine.dispose)
+        embedder = make_embedder(settings.embedder, settings.home / "models")
+        store = opened.enter_context(closing(KnowledgeStore(engine, settings.home / "chroma", embedder)))
+        traces = TraceStore(engine)
+        adapters = {settings.adapter.name: settings.adapter} if settings.adapter else {}
+        model = opened.enter_context(closing(make_model(settings, adapters)))
+        calibration = find_calibration(settings.home, model.fingerprint)
+        rungs = wire(settings, engine, store, traces, model, calibration)
+        opened.pop_all()
+    return rungs
 
 
 def wire(
@@ -72,7 +80,7 @@ def wire(
     calibration: Calibration,
 ) -> Rungs:
     """Put parts together that are already open; also how a new calibration takes effect without a restart."""
-    adapter = settings.adapter.name if settings.adapter and settings.adapter.name in model.adapters else None
+    adapter = settings.adapter if settings.adapter and settings.adapter.name in model.adapters else None
     rag_answers_by: str = settings.rag_answers_by
     if rag_answers_by == "auto":
         rag_answers_by = calibration.rag_answers_by
@@ -84,7 +92,7 @@ def wire(
         answer_tokens=settings.answer_tokens,
         evidence_tokens=settings.evidence_tokens or EVIDENCE_TOKENS.get(settings.model, EVIDENCE_TOKENS_SERVED),
         rag_answers_by=rag_answers_by,
-        adapter=adapter,
+        adapter=adapter.name if adapter else None,
     )
     assistant = Assistant(
         levels=[make(bench) for make in LEVELS],
@@ -99,7 +107,7 @@ def wire(
 def versions_of(
     model: ChatModel,
     store: KnowledgeStore,
-    adapter: str | None,
+    adapter: Path | None,
     calibration: Calibration,
     rag_answers_by: str,
 ) -> Mapping[str, str]:
@@ -107,7 +115,7 @@ def versions_of(
     return {
         "model": model.fingerprint,
         "model_name": model.name,
-        "adapter": adapter or "none",
+        "adapter": version_of(adapter) if adapter else "none",
         "prompts": prompts.fingerprint(),
         "embedder": store.embedder.fingerprint,
         "rag_answers_by": rag_answers_by,

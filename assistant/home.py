@@ -1,4 +1,4 @@
-"""RUNGS_HOME as a folder: one owner process, the address of a running server, secrets.
+"""RUNGS_HOME as a folder: one owner process, the address and the token of a running server.
 
 POSIX file locks say who owns it, so a crash never leaves a lock behind. Opens no database. Called by the command line
 and the server.
@@ -12,7 +12,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -100,24 +100,6 @@ def running_server(home: Path) -> RunningServer | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return None
-
-
-def secret(home: Path, name: str) -> str:
-    """A random secret of this home that survives restarts; made on first use, readable by the owner alone."""
-    path = home / f"{name}.secret"
-    if not path.exists():
-        fresh = secrets.token_urlsafe(32)
-        draft = home / f".{name}.{secrets.token_hex(8)}.part"
-        try:
-            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-                file.write(fresh)
-                file.flush()
-                os.fsync(file.fileno())
-            with suppress(FileExistsError):  # two at once: the first one counts
-                os.link(draft, path)
-        finally:
-            draft.unlink(missing_ok=True)
-    return path.read_text(encoding="utf-8")
 
 
 def _locked(descriptor: int) -> bool:

@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -60,6 +60,12 @@ class Settings(BaseSettings):
     answer_tokens: int = Field(256, ge=16, description="at most this many generated tokens per draft")
     question_characters: int = Field(8000, ge=100, description="longer questions are refused")
 
+    @field_validator("model_file", "adapter", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: Any) -> Any:
+        """As in rungs.example.toml: `adapter = ""` names no folder, not the present one."""
+        return None if value == "" else value
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -87,7 +93,15 @@ def read_settings(**flags: Any) -> Settings:
     try:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        raise BadSettings("settings: " + "; ".join(lines)) from error
+        raise BadSettings("settings: " + "; ".join(_in_words(e) for e in error.errors())) from error
     except tomllib.TOMLDecodeError as error:
         raise BadSettings(f"{SETTINGS_FILE} is not valid TOML: {error}. Mend that line.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadSettings(f"{SETTINGS_FILE} cannot be read: {error}. It must be a readable file in UTF-8.") from error
+
+
+def _in_words(error: Any) -> str:
+    name = ".".join(map(str, error["loc"]))
+    if error["type"] == "extra_forbidden":
+        return f"{name}: there is no such setting. rungs.example.toml lists them all"
+    return f"{name}: {error['msg']}"

@@ -93,7 +93,7 @@ def test_the_pages_agree_with_the_code() -> None:
         return words in (HANDBOOK / page).read_text(encoding="utf-8")
 
     assert says("08-levels-and-route.md", f"short probe of {prompting.PROBE_TOKENS} tokens")
-    assert says("08-levels-and-route.md", f"about {rag.QUOTE_WORDS} words") and rag.QUOTE_SENTENCES == 3
+    assert says("08-levels-and-route.md", f"about {rag.QUOTE_WORDS} words") and rag.QUOTE_SENTENCES == 4
     assert says("09-confidence-and-calibration.md", f"At least {calibration.ROWS_LEAST} graded rows")
     assert says("09-confidence-and-calibration.md", f"Below {calibration.ROWS_FULL_FIT} rows")
     assert says("05-adding-knowledge.md", f"larger than {BYTES_MAX // 2**20} MB")

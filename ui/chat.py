@@ -83,7 +83,7 @@ class ChatPage:
     running: dict[str, threading.Event]
     """What each open page is waiting for, by its session, so that Stop and closing the page reach the engine."""
     visitors: dict[str, str] = field(default_factory=dict)
-    """New visitors by session: a page may ask before it has heard who its visitor is."""
+    """New visitors by session, while their page is open: it may ask before it has heard who its visitor is."""
 
     def open(self, visitor: str | None, conversation: str | None, request: gr.Request) -> tuple[Any, ...]:
         """A page was opened or reloaded: the visitor, their conversation as it stands."""
@@ -139,10 +139,15 @@ class ChatPage:
                 self.running.pop(session, None)
 
     def stop(self, request: gr.Request) -> None:
-        """The Stop button, Escape, or a closed page: the engine stops within a token."""
+        """The Stop button or Escape: the engine stops within a token."""
         cancel = self.running.get(request.session_hash or "")
         if cancel:
             cancel.set()
+
+    def leave(self, request: gr.Request) -> None:
+        """A page was closed or reloaded: nobody waits for its answer, and its browser knows who its visitor is."""
+        self.stop(request)
+        self.visitors.pop(request.session_hash or "", None)
 
     def again(
         self, index: Any, text: str | None, visitor: str, conversation: str | None, turns: Turns, request: gr.Request
@@ -327,7 +332,7 @@ def _wire(page: ChatPage, parts: Mapping[str, Any], blocks: gr.Blocks) -> None:
     chain(chat.retry, retry, None, [place, pending], page.again, anew)
     chain(chat.edit, edit, None, [place, pending], page.again, anew)
     parts["stop"].click(page.stop, None, None, queue=False, **hidden)
-    blocks.unload(page.stop)
+    blocks.unload(page.leave)
     # read when the page is there, not when Gradio's own browser state happens to be; kept as soon as it changes
     blocks.load(page.open, [who, parts["conversation"]], [who, *shown], js=REMEMBERED, **hidden)
     for name in ("visitor", "conversation"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import os
+import re
 import signal
 import socket
 import threading
@@ -38,6 +39,8 @@ STATIC = Path(__file__).parent / "static"
 WAITING_MAX = 40
 """Questions that may wait for the engine; later ones are told that it is busy."""
 
+HOST = re.compile(r"(?P<name>\[[0-9a-f:]+\]|[a-z0-9.]+)(:(?P<port>[0-9]{1,5}))?", re.I)
+"""A Host header: a name or an address (IPv6 in brackets), and a port."""
 POLICY = "; ".join(
     (
         "default-src 'self'",
@@ -100,7 +103,7 @@ def create_app(rungs: Rungs, token: str, port: int) -> FastAPI:
         app = _mounted(app, make(rungs), path, rungs)
     # with no origin allowed; present so that Gradio, which reflects any origin on its own, leaves it to us
     app.add_middleware(CORSMiddleware, allow_origins=[])
-    app.add_middleware(_Doorkeeper, hosts=_hosts(port))  # last, so outermost: it sees every request first
+    app.add_middleware(_Doorkeeper, port=port)  # last, so outermost: it sees every request first
     return app
 
 
@@ -186,9 +189,9 @@ def _mounted(app: FastAPI, blocks: Any, path: str, rungs: Rungs) -> FastAPI:
 class _Doorkeeper:
     """ASGI: refuses a foreign Host or Origin, and puts the security headers on every response."""
 
-    def __init__(self, app: Any, hosts: frozenset[str]) -> None:
+    def __init__(self, app: Any, port: int) -> None:
         self._app = app
-        self._hosts = hosts
+        self._port = port
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -196,8 +199,7 @@ class _Doorkeeper:
             return
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         host, origin = headers.get("host", "").lower(), headers.get("origin", "").lower()
-        own = {f"http://{name}" for name in self._hosts}
-        if host not in self._hosts or (origin and origin not in own):
+        if not _is_own(host, self._port) or origin not in ("", f"http://{host}"):
             await _refuse(send, scope["type"])
             return
 
@@ -220,17 +222,22 @@ async def _refuse(send: Any, kind: str) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def _hosts(port: int) -> frozenset[str]:
-    names = ("127.0.0.1", "localhost", "[::1]")
-    return frozenset(f"{name}:{port}" for name in names)
+def _is_own(host: str, port: int) -> bool:
+    """True for a Host header that names this machine's loopback and our port; browsers leave out port 80."""
+    named = HOST.fullmatch(host)
+    return named is not None and _is_loopback(named["name"].strip("[]")) and int(named["port"] or 80) == port
+
+
+def _is_loopback(host: str) -> bool:
+    """True for localhost, 127.0.0.0/8 and ::1: what is served, and what a Host header may say."""
+    try:
+        return host.lower() == "localhost" or ("%" not in host and ipaddress.ip_address(host).is_loopback)
+    except ValueError:
+        return False
 
 
 def _check_address(settings: Settings) -> None:
-    try:
-        loopback = settings.host == "localhost" or ipaddress.ip_address(settings.host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
+    if not _is_loopback(settings.host):
         raise AssistantError(
             f"host {settings.host}: only loopback (127.0.0.1, ::1, localhost) is served, since there are no accounts "
             "yet and everybody who reaches the page could read every question. Leave --host out."

@@ -33,7 +33,7 @@ ROWS_LEAST = 30
 ROWS_FULL_FIT = 200
 """Below this many rows the present confidence is only rescaled (Platt); from here on its weights are fitted anew."""
 BOUND_CONFIDENCE = 0.95
-COVERAGE_FIRST = 0.2
+COVERAGE_FIRST = 0.1
 COVERAGE_STEP = 0.025
 QUESTION_SIGNALS = (
     "passage_top passage_best passage_gap sentence_top sentence_best sentence_gap score_top keywords_top found_by_both "

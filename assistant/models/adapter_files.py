@@ -1,6 +1,7 @@
-"""Adapters as the embedded engine wants them: a GGUF file is taken as it is, a PEFT folder is exported once.
+"""Adapters as files: which one it is by its content, and what the embedded engine wants of it.
 
-Trains nothing and decides nothing about which adapter is good. Called by `assistant/models/__init__.py`.
+A GGUF file is taken as it is, a PEFT folder is exported once. Trains nothing and decides nothing about which adapter is
+good. Called by `assistant/models/__init__.py` and `assistant/build.py`.
 """
 
 from __future__ import annotations
@@ -19,10 +20,16 @@ def as_gguf(adapter: Path, weights: Path, home: Path) -> Path:
 
     Raises:
         AdapterError: the adapter is missing, hostile, or does not fit the weights.
+        ModelUnavailable: the weights are missing.
     """
     if adapter.is_file():
         return adapter
-    out = home / "models" / "adapters" / f"{_digest(adapter, weights)}.gguf"
+    try:
+        salt = f"{weights.name} {weights.stat().st_size}"
+    except OSError as error:
+        raise ModelUnavailable(f"{weights} cannot be read ({error.strerror}). Is the path right?") from error
+    fits = _digest(adapter, salt)[:20]
+    out = home / "models" / "adapters" / f"{fits}.gguf"
     try:
         read_header(out)
     except ModelUnavailable:
@@ -30,16 +37,26 @@ def as_gguf(adapter: Path, weights: Path, home: Path) -> Path:
     return out
 
 
-def _digest(folder: Path, weights: Path) -> str:
-    """Changes with the adapter and with the weights it is to fit."""
-    digest = hashlib.sha256(f"{weights.name} {weights.stat().st_size}".encode())
-    for name in (CONFIG, TENSORS):
+def version_of(adapter: Path) -> str:
+    """Name and short content hash, like `live@3f2c9a1b5d7e`; the name alone where a server holds the content.
+
+    Raises:
+        AdapterError: it is there and cannot be read.
+    """
+    held_here = adapter.is_file() or (adapter / TENSORS).is_file()
+    return f"{adapter.name}@{_digest(adapter)[:12]}" if held_here else adapter.name
+
+
+def _digest(adapter: Path, salt: str = "") -> str:
+    """Changes with the adapter's content, wherever it lies, and with the salt."""
+    digest = hashlib.sha256(salt.encode())
+    for path in [adapter] if adapter.is_file() else [adapter / CONFIG, adapter / TENSORS]:
         try:
-            with (folder / name).open("rb") as file:
+            with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         except OSError as error:
             raise AdapterError(
-                f"{folder} is no adapter ({name}: {error.strerror}). It needs {CONFIG} and {TENSORS}, "
+                f"{adapter} is no adapter ({path.name}: {error.strerror}). It needs {CONFIG} and {TENSORS}, "
                 "as PEFT's save_pretrained writes them."
             ) from error
-    return digest.hexdigest()[:20]
+    return digest.hexdigest()

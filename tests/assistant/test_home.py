@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from assistant.errors import AssistantError, HomeInUse
-from assistant.home import RunningServer, announced, owned, running_server, secret
+from assistant.home import RunningServer, announced, owned, running_server
 
 ROOT = Path(__file__).resolve().parents[2]
 OWNER = """
@@ -131,29 +131,6 @@ def test_a_home_that_was_there_keeps_its_permissions(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     with owned(tmp_path):
         assert mode(tmp_path) == 0o755
-
-
-def test_a_secret_survives_restarts_and_is_the_owners_alone(tmp_path: Path) -> None:
-    first = secret(tmp_path, "cookies")
-    assert len(first) >= 32 and secret(tmp_path, "cookies") == first != secret(tmp_path, "other")
-    assert mode(tmp_path / "cookies.secret") == 0o600
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["cookies.secret", "other.secret"]
-
-
-def test_a_secret_asked_for_by_many_at_once_is_one(tmp_path: Path) -> None:
-    found: list[str] = []
-    start = threading.Barrier(8)
-
-    def ask() -> None:
-        start.wait()
-        found.append(secret(tmp_path, "cookies"))
-
-    askers = [threading.Thread(target=ask) for _ in range(8)]
-    for asker in askers:
-        asker.start()
-    for asker in askers:
-        asker.join()
-    assert len(found) == 8 and len(set(found)) == 1 and found[0]
 
 
 def test_an_announcement_is_json_that_a_shell_can_read(tmp_path: Path) -> None:

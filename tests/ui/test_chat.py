@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +17,7 @@ from assistant.settings import Settings
 from assistant.types import Climbing, Event, Question, Words
 from knowledge.ingest import ingest
 from tests.ui.serving import write_pages
-from ui.chat import UNEXPECTED, ChatPage, messages, summary
+from ui.chat import UNEXPECTED, ChatPage, build_chat, messages, summary
 
 MINE, THEIRS = "a" * 32, "b" * 32
 REQUEST: Any = SimpleNamespace(session_hash="session")
@@ -125,3 +126,30 @@ def test_a_turn_is_two_messages_and_the_question_is_words(page: ChatPage) -> Non
     user, answer = messages(turns)
     assert "<" not in user["content"] and "![" not in user["content"]
     assert answer["role"] == "assistant"
+
+
+def test_a_page_that_asks_at_once_keeps_the_visitor_it_was_given(page: ChatPage) -> None:
+    conversation = asked(page, LAMP, "")[0]
+    visitor, shown, *_ = page.open(None, conversation, REQUEST)
+    assert len(visitor) == 32 and shown == conversation
+    assert page.open(None, None, SimpleNamespace(session_hash="another"))[0] != visitor  # type: ignore[arg-type]
+
+
+def test_a_closed_page_is_forgotten_and_its_answer_is_stopped(rungs: Rungs) -> None:
+    unloaded: list[Callable[..., None]] = [
+        function.fn  # type: ignore[misc]
+        for function in build_chat(rungs).fns.values()
+        if any(event == "unload" for _, event in function.targets)
+    ]
+    (leave,) = unloaded
+    page: ChatPage = leave.__self__  # type: ignore[attr-defined]
+    waiting = page.running["session"] = threading.Event()
+    for number in range(100):
+        visit: Any = SimpleNamespace(session_hash=f"s{number}")
+        page.open(None, None, visit)
+        leave(visit)
+    page.open(None, None, REQUEST)
+    assert list(page.visitors) == ["session"] and not waiting.is_set()
+    leave(REQUEST)
+    assert page.visitors == {} and waiting.is_set()
+    leave(REQUEST)

@@ -25,6 +25,8 @@ PORT = 7860
 OWN = f"http://127.0.0.1:{PORT}"
 TOKEN = "a-token-of-this-test"
 FOREIGN = "https://evil.test"
+LOOPBACK = ("127.0.0.1", "127.0.0.2", "127.255.255.254", "::1", "0:0:0:0:0:0:0:1", "localhost", "LOCALHOST")
+NOT_LOOPBACK = ("0.0.0.0", "::", "192.168.1.5", "example.com", "", "127.0.0.1.evil.test", "127.1", "::1%lo")
 PAGES = ("/", "/console/", "/config", "/console/config", "/healthz", "/theme.css", "/nothing-here")
 GRADIO = ("/config", "/console/config", "/gradio_api/info", "/console/gradio_api/info", "/gradio_api/startup-events")
 
@@ -74,9 +76,33 @@ def test_a_foreign_host_is_not_served(web: TestClient, page: str, host: str) -> 
     assert "not served here" in answer.text
 
 
-@pytest.mark.parametrize("host", [f"127.0.0.1:{PORT}", f"localhost:{PORT}", f"LOCALHOST:{PORT}", f"[::1]:{PORT}"])
-def test_every_name_of_this_machine_is_served(web: TestClient, host: str) -> None:
-    assert web.get("/healthz", headers={"host": host}).status_code == 200
+def test_an_address_is_served_exactly_where_its_setting_is_taken(web: TestClient, tmp_path: Path) -> None:
+    settings = settings_of(tmp_path / "home")
+    for host in (*LOOPBACK, *NOT_LOOPBACK):
+        named = f"[{host}]:{PORT}" if ":" in host else f"{host}:{PORT}"
+        served = web.get("/healthz", headers={"host": named}).status_code
+        assert served == (200 if host in LOOPBACK else 421), named
+        if host in LOOPBACK:
+            server._check_address(settings.model_copy(update={"host": host}))
+
+
+def test_a_page_of_another_loopback_address_is_foreign(web: TestClient) -> None:
+    for host, origin, status in (
+        ("127.0.0.2", "127.0.0.2", 200),
+        ("127.0.0.1", "127.0.0.2", 421),
+        ("127.0.0.1", "localhost", 421),
+        ("[::1]", "127.0.0.1", 421),
+    ):
+        headers = {"host": f"{host}:{PORT}", "origin": f"http://{origin}:{PORT}"}
+        assert web.get("/healthz", headers=headers).status_code == status, (host, origin)
+
+
+def test_a_browser_leaves_out_the_port_80(small_rungs: Rungs) -> None:
+    with TestClient(create_app(small_rungs, TOKEN, 80), base_url="http://127.0.0.1") as client:
+        assert client.get("/healthz", headers={"host": "127.0.0.1"}).status_code == 200
+        assert client.get("/healthz", headers={"host": "localhost:80"}).status_code == 200
+        assert client.get("/healthz", headers={"host": f"127.0.0.1:{PORT}"}).status_code == 421
+        assert client.get("/healthz", headers={"host": "evil.test"}).status_code == 421
 
 
 @pytest.mark.parametrize("path", [*PAGES, *GRADIO])
@@ -141,7 +167,7 @@ def test_uploads_are_refused(web: TestClient, root: str) -> None:
 @pytest.mark.parametrize("root", ["", "/console"])
 def test_no_file_of_the_machine_is_served(web: TestClient, root: str, rungs: Rungs) -> None:
     home = rungs.settings.home.resolve()
-    for path in (home / "rungs.db", home / "browser.secret", Path("/etc/passwd"), Path(server.__file__)):
+    for path in (home / "rungs.db", home / "lock", Path("/etc/passwd"), Path(server.__file__)):
         for asked in (f"file={path}", f"file/{path}", f"proxy={FOREIGN}/"):
             assert web.get(f"{root}/gradio_api/{asked}").status_code >= 400, asked
 
@@ -158,7 +184,7 @@ def test_control_needs_the_token_and_no_browser(web: TestClient) -> None:
     assert answer.status_code == 200 and json.loads(answer.text.splitlines()[-1])
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.com", "", "127.0.0.1.evil.test"])
+@pytest.mark.parametrize("host", NOT_LOOPBACK)
 def test_another_address_is_refused_with_the_reason(tmp_path: Path, host: str) -> None:
     with pytest.raises(AssistantError, match=r"only loopback .* no accounts"):
         serve(settings_of(tmp_path / "home").model_copy(update={"host": host}))
