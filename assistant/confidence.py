@@ -45,6 +45,10 @@ class LevelConfidence:
             total += weight * max(-5.0, min(5.0, (signals.get(name, mean) - mean) / scale))
         return sigmoid(total)
 
+    def accepts(self, signals: Mapping[str, float]) -> bool:
+        """True where a draft with these signals reaches the threshold."""
+        return self.threshold is not None and self.confidence(signals) >= self.threshold
+
 
 @dataclass(frozen=True, slots=True)
 class NeedsNoDocument:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -29,7 +29,9 @@ class Settings(BaseSettings):
         env_prefix="RUNGS_", frozen=True, extra="forbid", toml_file=SETTINGS_FILE, protected_namespaces=()
     )
 
-    home: Path = Field(Path(".rungs"), description="the one folder that everything lives under")
+    home: Annotated[Path, AfterValidator(Path.expanduser)] = Field(
+        Path(".rungs"), description="the one folder that everything lives under"
+    )
     host: str = Field("127.0.0.1", description="address to serve on; only loopback while there are no accounts")
     port: int = Field(7860, ge=0, le=65535, description="port to serve on; 0 takes a free one")
     database: str = Field("", description="SQLAlchemy URL; empty is SQLite under home")

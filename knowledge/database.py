@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, MetaData, create_engine, event, inspect, make_url, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from knowledge.errors import KnowledgeError, StorageFull
 
@@ -28,10 +28,19 @@ def open_engine(url: str) -> Engine:
     """Open a database by SQLAlchemy URL; for SQLite the file's folder is created.
 
     Safe to use from several threads: each takes its own connection from the pool.
+
+    Raises:
+        KnowledgeError: no such kind of database, its driver is not installed, or its folder cannot be made.
     """
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed)
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() != "sqlite":
+            return create_engine(parsed)
+    except (ArgumentError, ImportError) as error:
+        raise KnowledgeError(
+            f"the setting `database` cannot be used ({error}). Give an SQLAlchemy URL whose driver is installed, "
+            "or unset it to use SQLite."
+        ) from error
     if parsed.database and parsed.database != ":memory:":
         try:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)

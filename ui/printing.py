@@ -102,11 +102,13 @@ def print_evaluation(result: Mapping[str, Any]) -> None:
 
 def print_calibration(result: Mapping[str, Any]) -> None:
     """What can be promised at each level."""
-    if not result["levels"]:
-        typer.echo("No level could be calibrated: there were too few rows, or all were right or all wrong.")
     for level, numbers in result["levels"].items():
         if numbers["threshold"] is None:
             typer.echo(f"{level}: nothing can be promised (about {numbers['rows_missing']} more right answers needed)")
+        elif numbers["rows_missing"]:
+            typer.echo(
+                f"{level}: left as it was ({numbers['rows_missing']} more right or wrong answers needed)"
+            )
         else:
             share, wrong = f"{numbers['coverage']:.0%}", f"{numbers['wrong_rate']:.1%}"
             typer.echo(

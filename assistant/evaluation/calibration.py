@@ -30,6 +30,8 @@ FOLDS = 5
 STRENGTH = 1.0
 """Inverse L2 strength of the logistic regression (scikit-learn's C) on standardised signals."""
 ROWS_LEAST = 30
+EACH_KIND_LEAST = 2
+"""Right drafts, and wrong ones, that a level must have to be fitted; else its present confidence is kept."""
 ROWS_FULL_FIT = 200
 """Below this many rows the present confidence is only rescaled (Platt); from here on its weights are fitted anew."""
 BOUND_CONFIDENCE = 0.95
@@ -52,22 +54,23 @@ class CalibrationReport:
     """A new calibration and what it promises."""
 
     calibration: Calibration
-    rows_missing: Mapping[str, int]
+    rows_missing: Mapping[Level, int]
+    """Rows that a level still needs: to be fitted (then its present confidence is kept), or to promise anything."""
 
     def as_json(self) -> dict[str, Any]:
-        """The document of `rungs calibrate --json`."""
-        return {
-            "levels": {
-                level: {
-                    "threshold": fitted.threshold,
-                    "coverage": fitted.facts.get("coverage", 0.0),
-                    "wrong_rate": fitted.facts.get("wrong_rate", 0.0),
-                    "bound": fitted.facts.get("bound", 1.0),
-                    "rows_missing": self.rows_missing.get(level, 0),
-                }
-                for level, fitted in self.calibration.levels.items()
+        """The document of `rungs calibrate --json`: every level that was tried."""
+        levels = {}
+        for level, missing in self.rows_missing.items():
+            fitted = self.calibration.levels.get(level)
+            facts = fitted.facts if fitted else {}
+            levels[level] = {
+                "threshold": fitted.threshold if fitted else None,
+                "coverage": facts.get("coverage", 0.0),
+                "wrong_rate": facts.get("wrong_rate", 0.0),
+                "bound": facts.get("bound", 1.0),
+                "rows_missing": missing,
             }
-        }
+        return {"levels": levels}
 
 
 def calibrate(rungs: Rungs, rows: Sequence[GoldenRow], max_wrong: float) -> Iterator[Progress | CalibrationReport]:
@@ -103,19 +106,28 @@ def fit(
     max_wrong: Mapping[Level, float],
     made_from: str,
 ) -> CalibrationReport:
-    """Fit every level on results of forced levels; a later one on the rows that earlier ones let through."""
+    """Fit every level on results of forced levels; a later one on the rows that earlier ones let through.
+
+    A level with too few rows, or with hardly a right or a wrong draft among them, keeps the confidence that it has.
+    """
     passed = {result.row.id for result in results}
     levels: dict[Level, LevelConfidence] = {}
-    missing: dict[str, int] = {}
+    missing: dict[Level, int] = {}
     for level in LEVEL_NAMES:
         tried = [r for r in results if r.level == level and r.row.id in passed and _attempt_signals(r, level)]
-        if len(tried) < ROWS_LEAST or len({r.grade.correct for r in tried}) < 2:
-            missing[level] = max(0, ROWS_LEAST - len(tried))
+        if not tried:
             continue
         signals = [_attempt_signals(r, level) for r in tried]
-        right = np.array([r.grade.correct and r.answered for r in tried])
+        right = np.array([r.grade.correct and r.answered for r in tried], dtype=bool)
+        at_hand = before.of(level, versions)
+        if len(tried) < ROWS_LEAST or min(right.sum(), (~right).sum()) < EACH_KIND_LEAST:
+            missing[level] = max(ROWS_LEAST - len(tried), EACH_KIND_LEAST - int(min(right.sum(), (~right).sum())))
+            if at_hand is not None:
+                levels[level] = at_hand
+                passed -= {r.row.id for r, s in zip(tried, signals, strict=True) if at_hand.accepts(s)}
+            continue
         names = signals_of(level, versions)
-        shape, confidence = _fit_level(signals, right, names, before.levels.get(level))
+        shape, confidence = _fit_level(signals, right, names, at_hand)
         chosen = choose_threshold(confidence, right, max_wrong[level])
         facts = {
             "rows": float(len(tried)),

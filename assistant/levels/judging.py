@@ -49,9 +49,7 @@ def judge(bench: Bench, level: Level, signals: Mapping[str, float], *, forced: b
     fitted = bench.calibration.of(level, bench.versions)
     if fitted is None:
         return Verdict(forced, None, None, signals)
-    confidence = fitted.confidence(signals)
-    passes = fitted.threshold is not None and confidence >= fitted.threshold
-    return Verdict(forced or passes, confidence, fitted.threshold, signals)
+    return Verdict(forced or fitted.accepts(signals), fitted.confidence(signals), fitted.threshold, signals)
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,3 +138,9 @@ def test_writers_in_several_threads_wait_for_each_other(tmp_path: Path) -> None:
     with database.reading(engine) as connection:
         assert connection.execute(text("SELECT a FROM t")).scalar() == 80
     engine.dispose()
+
+
+@pytest.mark.parametrize("url", ["nonsense", "postgresql+nodriver://localhost/x"])
+def test_a_url_that_cannot_be_used_is_said_with_the_setting(url: str) -> None:
+    with pytest.raises(KnowledgeError, match="setting `database`"):
+        database.open_engine(url)

@@ -267,10 +267,17 @@ def test_a_level_that_is_never_right_is_left_out_and_says_what_it_lacks(rungs: R
     assert set(report.calibration.levels) == {"rag"} and "prompting" in report.rows_missing
 
 
-@pytest.mark.xfail(
-    strict=True, reason="calibration.fit folds a single right row into one fold, and a fit without it fails"
-)
 def test_a_level_that_is_right_once_promises_nothing_and_stops_nothing(rungs: Rungs) -> None:
     report = fitted(rungs, GOLDEN[:-4])
     assert report.calibration.levels["rag"].threshold is not None
     assert report.as_json()["levels"].get("prompting", {}).get("threshold") is None
+
+
+def test_a_set_that_is_all_right_keeps_the_confidence_at_hand(rungs: Rungs) -> None:
+    right = [row for row in GOLDEN if row.expect == "answer"]
+    assert len(right) >= 30
+    with_one = fitted(rungs, GOLDEN)
+    rungs = replace(rungs, calibration=with_one.calibration)
+    report = fitted(rungs, right)
+    assert report.calibration.levels["rag"] == with_one.calibration.levels["rag"]
+    assert report.as_json()["levels"]["rag"]["rows_missing"] >= 1
