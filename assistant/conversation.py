@@ -18,7 +18,7 @@ REFERRING = frozenset(
 )
 OPENERS = re.compile(r"^\s*(and|or|but|what about|how about|what if|why( not)?\s*\??$|then|so|ok(ay)?\b|also)\b", re.I)
 TURNS_READ = 4
-SHORT_WORDS = 4
+TOLD_WORDS = 40
 
 
 def leans_on_history(text: str) -> bool:
@@ -32,16 +32,24 @@ def leans_on_history(text: str) -> bool:
 
 
 def wordings(question: Question) -> tuple[str, ...]:
-    """The wordings to search for, the most complete first.
+    """How a question can be read, the most complete wording first, the question itself last.
 
-    A question that stands alone is searched as it is. One that leans on its history is searched together with the
-    user's earlier question, and with what the assistant last said, too, since the subject may stand there only.
+    One that stands alone is read as it is; one that leans on its history, together with the question it follows.
     """
     asked = [turn.text for turn in question.history if turn.role == "user"]
     if not asked or not leans_on_history(question.text):
         return (question.text,)
     subject = _subject(asked)
     return (f"{subject} {question.text}", question.text)
+
+
+def searched(question: Question) -> tuple[str, ...]:
+    """The wordings to search for: as it can be read and, for a follow-up, with what was last answered."""
+    read = wordings(question)
+    told = next((turn.text for turn in reversed(question.history) if turn.role == "assistant"), "")
+    if len(read) == 1 or not told:
+        return read
+    return (*read, f"{' '.join(told.split()[:TOLD_WORDS])} {question.text}")
 
 
 def recent(history: Sequence[Turn], characters_max: int = 1200) -> tuple[Turn, ...]:

@@ -31,7 +31,7 @@ class EvidenceFinder:
         """Search and measure. Never raises a KnowledgeError: what failed is in `degraded`."""
         queries = conversation.wordings(question)
         try:
-            hits = self.store.retrieve(queries, self.passages)
+            hits = self.store.retrieve(conversation.searched(question), self.passages)
             read = hits[:PASSAGES_READ]
             vectors = self.store.question_vectors([queries[0], question.text])
             quotes = self.store.sentence_vectors([hit.passage for hit in read])

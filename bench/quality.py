@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from assistant.conversation import wordings
+from assistant.conversation import searched
 from assistant.evaluation.evaluate import EvaluationReport, Result, evaluate, summary
 from assistant.types import Question
 from bench import sets
@@ -79,7 +79,7 @@ def _first_ranks(rungs: Any, row: sets.GoldenRow) -> dict[str, bool]:
     """Is the gold document among the first five passages: by dense alone, by keywords alone, fused."""
     if not row.gold_docs:
         return {}
-    hits = rungs.store.retrieve(wordings(Question(row.question, "bench", row.history)), 200)
+    hits = rungs.store.retrieve(searched(Question(row.question, "bench", row.history)), 200)
     dense = sorted((h for h in hits if h.dense_rank is not None), key=lambda h: h.dense_rank)
     words = sorted((h for h in hits if h.keyword_rank is not None), key=lambda h: h.keyword_rank)
     lists = {"dense": dense, "keywords": words, "fused": hits}

@@ -18,6 +18,8 @@ SENTENCES_KEPT = 16
 PASSAGE_WEIGHT = 0.45
 WORDS_WEIGHT = 0.5
 RANK_WEIGHT = 0.02
+OWN_SHARE = 0.3
+"""Of the words' weight, the part that a follow-up's own words have, beside those of the question that it follows."""
 ECHO_COST = 1.0
 """Taken off a sentence that only says the question again, or says nothing beyond question, heading and title."""
 ECHO_WORDS = 3
@@ -35,12 +37,12 @@ def pick_sentences(
     question or its heading loses, since it answers nothing.
 
     Args:
-        queries: the wordings of the question, the most complete first.
+        queries: the wordings of the question, the most complete first, the question itself last.
         question: unit vector of the first wording, shape (dimension,).
         hits: passages found, best first.
         vectors: for each hit the unit vectors of what can be quoted of it, in the order of `quotable`.
     """
-    wanted = terms(" ".join(queries))
+    wanted, own = terms(" ".join(queries)), terms(queries[-1])
     ranked: list[Sentence] = []
     seen: set[str] = set()
     for rank, (hit, rows) in enumerate(zip(hits, vectors, strict=True)):
@@ -54,7 +56,8 @@ def pick_sentences(
             seen.add(text.lower())
             told = terms(text)
             echoes = told <= wanted | address or _says_again(queries[0], text)
-            score = base + similarity + WORDS_WEIGHT * coverage(wanted, told | address) - ECHO_COST * echoes
+            covered = (1 - OWN_SHARE) * coverage(wanted, told | address) + OWN_SHARE * coverage(own, told | address)
+            score = base + similarity + WORDS_WEIGHT * covered - ECHO_COST * echoes
             ranked.append(Sentence(text, passage, start, end, similarity, score))
     return tuple(sorted(ranked, key=lambda sentence: -sentence.score)[:SENTENCES_KEPT])
 

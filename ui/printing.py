@@ -106,9 +106,7 @@ def print_calibration(result: Mapping[str, Any]) -> None:
         if numbers["threshold"] is None:
             typer.echo(f"{level}: nothing can be promised (about {numbers['rows_missing']} more right answers needed)")
         elif numbers["rows_missing"]:
-            typer.echo(
-                f"{level}: left as it was ({numbers['rows_missing']} more right or wrong answers needed)"
-            )
+            typer.echo(f"{level}: left as it was ({numbers['rows_missing']} more right or wrong answers needed)")
         else:
             share, wrong = f"{numbers['coverage']:.0%}", f"{numbers['wrong_rate']:.1%}"
             typer.echo(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from assistant.conversation import leans_on_history, recent, wordings
+from assistant.conversation import leans_on_history, recent, searched, wordings
 from assistant.types import Question, Turn
 
 
@@ -25,6 +25,12 @@ def test_a_follow_up_is_searched_with_the_question_it_follows() -> None:
     first, second = wordings(asked("and how do I undo that?", "How do I remove a source?"))
     assert "remove a source" in first and "undo" in first
     assert second == "and how do I undo that?"
+
+
+def test_a_follow_up_is_also_searched_with_what_was_answered() -> None:
+    question = asked("and how do I undo that?", "How do I remove a source?")
+    assert searched(question) == (*wordings(question), "Some answer. and how do I undo that?")
+    assert searched(asked("Which formats can be ingested?", "Hello")) == ("Which formats can be ingested?",)
 
 
 def test_a_chain_of_follow_ups_reaches_back_to_the_subject() -> None:
