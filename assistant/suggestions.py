@@ -21,6 +21,8 @@ VERBS = frozenset(
     "verify view write".split()
 )
 """A heading that opens with one of these says how to do something."""
+CODE = frozenset("<>[]{}|`=_$;")
+"""A heading with one of these is no text."""
 TELLING = frozenset("about how what when where which why".split())
 DANGLING = frozenset("and at by for from in of on to with".split())
 ASKERS = {"you": "I", "your": "my", "yours": "mine", "you're": "I'm", "yourself": "myself"}
@@ -34,9 +36,11 @@ def pool(store: KnowledgeStore, size: int = POOL) -> tuple[str, ...]:
     for document, title, heading in store.headings():
         path = heading.split(" > ")
         own = path[-1] or title
-        if len(own) in LENGTH and _is_question(own):
+        if len(own) not in LENGTH or not CODE.isdisjoint(own):
+            continue
+        if _is_question(own):
             asked.setdefault(document, []).append(own)
-        elif len(own) in LENGTH and len(path) == 1 and own.split(" ")[0].lower() not in DANGLING:
+        elif len(path) == 1 and own.split(" ")[0].lower() not in DANGLING:
             titles.setdefault(document, []).append(own)
     chosen: dict[str, None] = {}
     for headings in (asked, titles):

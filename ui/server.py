@@ -87,7 +87,7 @@ def create_app(rungs: Rungs, token: str, port: int) -> FastAPI:
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("GRADIO_MCP_SERVER", "False")
     from fastapi import FastAPI
-    from fastapi.responses import JSONResponse
+    from fastapi.responses import JSONResponse, RedirectResponse
     from starlette.middleware.cors import CORSMiddleware
 
     from ui.control import control_router
@@ -100,6 +100,8 @@ def create_app(rungs: Rungs, token: str, port: int) -> FastAPI:
 
     app.add_api_route("/healthz", healthz, methods=["GET"])
     for path, make in SURFACES.items():
+        if path != "/":  # a mount answers below its path only, and what people type has no slash at its end
+            app.add_route(path, lambda request: RedirectResponse(f"{request.url.path}/"), include_in_schema=False)
         app = _mounted(app, make(rungs), path, rungs)
     # with no origin allowed; present so that Gradio, which reflects any origin on its own, leaves it to us
     app.add_middleware(CORSMiddleware, allow_origins=[])
