@@ -62,7 +62,7 @@ def small_rungs(tmp_path: Path) -> Iterator[Rungs]:
 def test_the_pages_are_there(web: TestClient) -> None:
     assert web.get("/healthz").json() == {"status": "ok"}
     for page in ("/", "/console/", "/console"):
-        answer = web.get(page)
+        answer = web.get(page, follow_redirects=True)
         assert answer.status_code == 200 and "gradio" in answer.text
 
 
