@@ -7,7 +7,7 @@ Made by `build.py`, called by the pipeline.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from assistant import conversation, signals
 from assistant.confidence import NeedsNoDocument
@@ -17,6 +17,9 @@ from knowledge.evidence import PASSAGES_READ, pick_sentences
 from knowledge.store import KnowledgeStore
 
 log = logging.getLogger(__name__)
+
+SMALL_TALK_FROM = 2.0
+"""Log-odds of needing no document from which a question is small talk that follows nothing: "hello there", "thanks"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +32,26 @@ class EvidenceFinder:
 
     def __call__(self, question: Question) -> Evidence:
         """Search and measure. Never raises a KnowledgeError: what failed is in `degraded`."""
+        no_document = self._needs_no_document(question.text)
+        if no_document is not None and no_document >= SMALL_TALK_FROM:
+            question = replace(question, history=())
         queries = conversation.wordings(question)
         try:
             hits = self.store.retrieve(conversation.searched(question), self.passages)
             read = hits[:PASSAGES_READ]
-            vectors = self.store.question_vectors([queries[0], question.text])
             quotes = self.store.sentence_vectors([hit.passage for hit in read])
-            sentences = pick_sentences(queries, vectors[0], read, quotes)
+            sentences = pick_sentences(queries, self.store.question_vectors(queries[:1])[0], read, quotes)
         except KnowledgeError as error:
             log.warning("retrieval failed: %s", error)
             return Evidence(queries, degraded=str(error))
         measured = signals.from_evidence(queries, hits, sentences)
-        if self.needs_no_document and self.needs_no_document.embedder == self.store.embedder.fingerprint:
-            measured["no_document"] = self.needs_no_document.logit(vectors[1])
+        if no_document is not None:
+            measured["no_document"] = no_document
         return Evidence(queries, hits, sentences, signals.finite(measured), self.store.degraded)
+
+    def _needs_no_document(self, text: str) -> float | None:
+        """Log-odds that the question by itself needs no document; None where nothing can tell."""
+        probe = self.needs_no_document
+        if probe is None or probe.embedder != self.store.embedder.fingerprint:
+            return None
+        return probe.logit(self.store.question_vectors([text])[0])

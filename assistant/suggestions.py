@@ -26,7 +26,7 @@ CODE = frozenset("<>[]{}|`=_$;")
 TELLING = frozenset("about how what when where which why".split())
 DANGLING = frozenset("and at by for from in of on to with".split())
 ASKERS = {"you": "I", "your": "my", "yours": "mine", "you're": "I'm", "yourself": "myself"}
-LENGTH = range(12, 90)
+LENGTH = range(4, 90)
 
 
 def pool(store: KnowledgeStore, size: int = POOL) -> tuple[str, ...]:

@@ -157,6 +157,12 @@ def test_the_probe_looks_at_the_question_alone_in_any_conversation(store: Knowle
     assert found(Question(subject, "c")).signals["no_document"] < 4
 
 
+def test_small_talk_follows_nothing(store: KnowledgeStore) -> None:
+    talk, subject = "hello there", "How is the lamp switched on?"
+    assert finder(store, probe=probe_for(talk))(follow_up(talk, subject)).queries == (talk,)
+    assert len(finder(store, probe=None)(follow_up(talk, subject)).queries) == 2
+
+
 def test_a_probe_of_another_embedder_is_not_used(store: KnowledgeStore) -> None:
     question = Question("How is a lamp switched on?", "c")
     assert "no_document" in finder(store, probe=probe_for("x"))(question).signals
