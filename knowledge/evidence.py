@@ -7,6 +7,7 @@ retrieval.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 from knowledge.sentences import quotable
@@ -21,7 +22,8 @@ RANK_WEIGHT = 0.02
 OWN_SHARE = 0.3
 """Of the words' weight, the part that a follow-up's own words have, beside those of the question that it follows."""
 ECHO_COST = 1.0
-"""Taken off a sentence that only says the question again, or says nothing beyond question, heading and title."""
+"""Taken off a sentence that only says the question again, says nothing beyond question, heading and title, or asks."""
+ASKS = re.compile(r"\?[\"'”’»)\]*_`\s]*$")
 ECHO_WORDS = 3
 """A question of at least this many words that stands in a sentence word for word makes it an echo."""
 WORDS_LEAST = 3
@@ -34,7 +36,7 @@ def pick_sentences(
 
     The score adds up: cosine of question and sentence; cosine of question and passage; the share of the question's
     content words in sentence, heading and title; a little for the passage's rank. A sentence that only echoes the
-    question or its heading loses, since it answers nothing.
+    question or its heading, or asks one itself, loses, since it answers nothing.
 
     Args:
         queries: the wordings of the question, the most complete first, the question itself last.
@@ -55,7 +57,7 @@ def pick_sentences(
                 continue
             seen.add(text.lower())
             told = terms(text)
-            echoes = told <= wanted | address or _says_again(queries[0], text)
+            echoes = told <= wanted | address or _says_again(queries[0], text) or bool(ASKS.search(text))
             covered = (1 - OWN_SHARE) * coverage(wanted, told | address) + OWN_SHARE * coverage(own, told | address)
             score = base + similarity + WORDS_WEIGHT * covered - ECHO_COST * echoes
             ranked.append(Sentence(text, passage, start, end, similarity, score))

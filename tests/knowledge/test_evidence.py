@@ -64,6 +64,14 @@ def test_an_example_that_asks_the_question_is_no_answer(embedder: Embedder) -> N
     assert best.text == "Rungs reads Markdown and PDF files."
 
 
+def test_a_question_is_no_answer(embedder: Embedder) -> None:
+    text = (
+        'Is the warranty long enough for a kettle? The warranty of a kettle lasts two years.\n$ ask "warranty kettle?"'
+    )
+    best, *_ = picked(("How long does the warranty of a kettle last?",), [hit(text)], embedder)
+    assert best.text == "The warranty of a kettle lasts two years."
+
+
 def test_a_repeated_sentence_is_offered_once(embedder: Embedder) -> None:
     text = "The warranty lasts two years."
     assert len(picked(("warranty",), [hit(text), hit(text, "b.md")], embedder)) == 1
