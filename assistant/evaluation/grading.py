@@ -15,18 +15,14 @@ from dataclasses import dataclass
 from assistant.evaluation.golden import GoldenRow
 from assistant.types import Answer
 from knowledge.types import Embedder
-from knowledge.words import WORD, terms
+from knowledge.words import WORD, coverage, terms
 
 SHORT_GOLD_WORDS = 10
 ANSWER_WORDS_MAX = 60
 WINDOW_WORDS = 60
 SIMILARITY_LEAST = 0.55
-SHARED_LEAST = 0.5
-"""Least share of what an answer adds to the question that a long gold says, too."""
-NEW_TERMS_LEAST = 10
-"""Least number of key terms that an answer adds and shares with a long gold; half of the gold's where it has fewer."""
-NEW_LEAST = 0.7
-"""Least share of an answer's key terms that do not stand in the question: an echo of the question answers nothing."""
+SHARED_LEAST = 0.2
+"""Least share of a long gold's key terms, those of the question left out, that a right answer says."""
 MARKER = re.compile(r"\s*\[\d+\]")
 ARTICLES = re.compile(r"\b(a|an|the)\b")
 PUNCTUATION = str.maketrans({mark: " " for mark in string.punctuation + "“”‘’–—…"})
@@ -92,13 +88,9 @@ def _matches(text: str, gold: str, question: str, embedder: Embedder) -> bool:
 
 
 def _agrees(text: str, gold: str, question: str, embedder: Embedder) -> bool:
-    """A long gold: the answer says something new, mostly what the gold says, and is near to a stretch of it."""
-    asked, told = terms(question), terms(text)
-    new, wanted = told - asked, terms(gold) - asked
-    shared = len(new & wanted)
-    if shared < min(NEW_TERMS_LEAST, max(1, len(wanted) // 2)):
-        return False
-    if shared < SHARED_LEAST * len(new) or len(new) < NEW_LEAST * len(told):
+    """A long gold: the answer says enough of what the gold adds to the question, and is near to a stretch of it."""
+    wanted = terms(gold) - terms(question)
+    if coverage(wanted, terms(text)) < SHARED_LEAST:
         return False
     vectors = embedder.embed([text, *_windows(gold)])
     return float((vectors[1:] @ vectors[0]).max()) >= SIMILARITY_LEAST
