@@ -79,7 +79,7 @@ def wire(
     model: ChatModel,
     calibration: Calibration,
 ) -> Rungs:
-    """Put parts together that are already open; also how a new calibration takes effect without a restart."""
+    """Put parts together that are already open, as `rungs doctor` and the benches have them."""
     adapter = settings.adapter if settings.adapter and settings.adapter.name in model.adapters else None
     rag_answers_by: str = settings.rag_answers_by
     if rag_answers_by == "auto":

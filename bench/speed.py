@@ -139,8 +139,8 @@ def ingest() -> None:
     import chromadb
     from sentence_transformers import SentenceTransformer
 
-    from knowledge.chunking import embedding_text, split
-    from knowledge.embedding import make_embedder
+    from knowledge.chunking import split
+    from knowledge.embedding import embedded_text, make_embedder
     from knowledge.loaders import load
 
     folder = documents("arduino-help") / "Software Support"
@@ -150,7 +150,7 @@ def ingest() -> None:
         for path in sorted(folder.rglob("*.md"))
         for passage in split(load(path), source="bench", path=path.name, uri="", embedder=embedder)
     ]
-    texts = [embedding_text(passage) for passage in passages]
+    texts = [embedded_text(passage) for passage in passages]
     encoder = SentenceTransformer(str(_minilm_folder()), local_files_only=True)
     encoder.encode(texts[:32])
     ours, theirs, again = [], [], []

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from knowledge.embedding import embedded_text
 from knowledge.sentences import FENCE, sentences
 from knowledge.types import Document, Embedder, Passage, Section
 
@@ -29,8 +28,6 @@ TINY_TOKENS = 20
 """A section of fewer tokens, heading included, is merged with tiny neighbours under the same parent."""
 MERGED_TOKENS_MAX = 120
 SEPARATOR = " > "
-embedding_text = embedded_text
-"""What of a passage is embedded; its tokens are what `TOKENS_MAX` bounds."""
 
 
 @dataclass(frozen=True, slots=True)
