@@ -29,14 +29,19 @@ def serve(memory_bytes: int, seconds: int) -> None:
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     parsers = {name: _parser(name) for name in PARSERS}
-    for parser in parsers.values():
-        parser.warm_up()
+    missing = ""
+    try:
+        for parser in parsers.values():
+            parser.warm_up()
+    except ImportError as error:
+        missing = str(error)
     _limit_memory(memory_bytes)
     sys.addaudithook(_forbid)
     for line in sys.stdin.buffer:
         request = json.loads(line)
+        path = Path(request["path"])
         _limit_seconds(seconds)
-        reply = _reply(parsers[request["parser"]].parse, Path(request["path"]))
+        reply = _not_installed(path, missing) if missing else _reply(parsers[request["parser"]].parse, path)
         replies.write(json.dumps(reply).encode() + b"\n")
         replies.flush()
 
@@ -45,6 +50,11 @@ def _parser(name: str) -> Any:
     import importlib
 
     return importlib.import_module(f"knowledge.loaders.{name}")
+
+
+def _not_installed(path: Path, missing: str) -> dict[str, Any]:
+    reason = f"the installation lacks a part ({missing}). Run `make setup`, then ingest it again."
+    return {"refused": f"{path.name}: cannot be read: {reason}", "spent": True}
 
 
 def _reply(parse: Callable[[Path], Document], path: Path) -> dict[str, Any]:

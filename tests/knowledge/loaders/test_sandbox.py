@@ -69,6 +69,21 @@ def test_a_process_that_died_is_replaced(worker: Worker, small: Path) -> None:
     assert worker.run("docx", small).sections
 
 
+def test_a_missing_part_of_the_installation_is_not_blamed_on_the_file(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pypdfium2.py").write_text("raise ImportError('no pypdfium2 here')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    worker = Worker()
+    try:
+        with pytest.raises(UnreadableDocument, match=r"small\.docx: cannot be read: .*no pypdfium2 here.*make setup"):
+            worker.run("docx", small)
+        monkeypatch.delenv("PYTHONPATH")
+        assert worker.run("docx", small).sections
+    finally:
+        worker.close()
+
+
 def test_the_process_ends_with_its_parent(small: Path) -> None:
     code = (
         "import os, sys; from pathlib import Path; from knowledge.loaders import sandbox\n"
