@@ -14,6 +14,7 @@ import os
 import re
 import tempfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ CONFIG_BYTES_MAX = 1024 * 1024
 TENSOR_BYTES_MAX = 4 * 1024**3
 RANK_MAX = 512
 MODULES = frozenset({"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"})
+ATTENTION = frozenset({"q_proj", "k_proj", "v_proj", "o_proj"})
 PERMUTES = {"llama": True, "qwen2": False, "qwen3": False}
 """Base architectures, and whether GGUF stores their query and key rows in llama.cpp's rotary order."""
 HARMLESS_INIT = (True, False, None, "gaussian", "eva", "orthogonal")
@@ -151,6 +153,16 @@ def read_base(path: Path) -> Base:
         raise AdapterError(f"{path} cannot be read as a base model ({error}). Is it a whole GGUF file?") from error
 
 
+def module_shapes(base: Base) -> dict[str, tuple[int, int]]:
+    """(out, in) of every matrix that may be adapted, by module path: `model.layers.0.self_attn.q_proj`."""
+    paths = [
+        f"model.layers.{block}.{'self_attn' if module in ATTENTION else 'mlp'}.{module}"
+        for block in range(base.blocks)
+        for module in sorted(MODULES)
+    ]
+    return {path: base.shapes[_gguf_name(path, base)] for path in paths}
+
+
 def _refuse_pickles(folder: Path) -> None:
     if not folder.is_dir():
         raise AdapterError(f"{folder} is no folder. An adapter is a folder with {CONFIG} and {TENSORS}.")
@@ -225,13 +237,18 @@ def _pairs(folder: Path, tensors: dict[str, Matrix]) -> dict[str, tuple[Matrix, 
 
 def _gguf_name(module: str, base: Base) -> str:
     """The base tensor's name in GGUF, for example `blk.0.attn_q.weight`."""
-    from gguf import MODEL_ARCH, MODEL_ARCH_NAMES, get_tensor_name_map
-
-    arch = next(arch for arch in MODEL_ARCH if MODEL_ARCH_NAMES[arch] == base.architecture)
-    name = get_tensor_name_map(arch, base.blocks).get_name(module)
+    name = _name_map(base.architecture, base.blocks).get_name(module)
     if name is None or f"{name}.weight" not in base.shapes:
         raise AdapterError(f"the base model has no {module}: the adapter was trained for another model.")
     return f"{name}.weight"
+
+
+@cache
+def _name_map(architecture: str, blocks: int) -> Any:
+    """Takes 10 ms to make, and every tensor asks for it."""
+    from gguf import MODEL_ARCH, MODEL_ARCH_NAMES, get_tensor_name_map
+
+    return get_tensor_name_map(next(arch for arch in MODEL_ARCH if MODEL_ARCH_NAMES[arch] == architecture), blocks)
 
 
 def _check_shapes(module: str, down: Matrix, up: Matrix, shape: tuple[int, int]) -> None:
