@@ -3,3 +3,7 @@
 
 class AdapterError(Exception):
     """An adapter is missing, damaged, hostile, or made for other weights."""
+
+
+class BadTrainingSet(AdapterError):
+    """Rows that cannot be read, or that must not or cannot be trained on."""
