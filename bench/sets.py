@@ -133,5 +133,10 @@ def halves(rows: Sequence[GoldenRow], each: int) -> Iterator[GoldenRow]:
     yield from draw([row for row in rows if row.expect == "decline"], each)
 
 
+def is_trained_on(key: str) -> bool:
+    """Whether a document of a set whose dev part reports is one of the four fifths that train."""
+    return _third(key, 5) != 0
+
+
 def _third(key: str, parts: int = 3) -> int:
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") % parts

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from assistant import prompts, signals
 from assistant.levels.judging import Bench, Verdict, attempt_of, cite, judge, write
-from assistant.types import Attempt, Draft, Evidence, Level, Question, Token, Words
+from assistant.types import Attempt, ChatModel, Draft, Evidence, Level, Question, Token, Words
 from knowledge.evidence import within
 from knowledge.types import Sentence
 from knowledge.words import WORD, coverage, terms
@@ -75,9 +75,7 @@ def grounded(
     Where the confidence rests on the evidence alone (a model that was not calibrated borrows it), the draft is judged
     before the first word and streams; otherwise the whole draft is judged first.
     """
-    shown = within(
-        evidence.sentences, cost=bench.model.count_tokens, budget=bench.evidence_tokens, most=PROMPT_SENTENCES
-    )
+    shown = shown_to_a_model(evidence, bench.model, bench.evidence_tokens)
     messages = prompts.grounded(question, shown)
     fitted = bench.calibration.of(level, bench.versions)
     early = fitted is not None and not any(name.startswith("logprob") for name in fitted.signals)
@@ -106,6 +104,11 @@ def grounded(
         probe=0 if early else None,
     )
     yield attempt_of(bench, level, written, messages, [cite(s) for s in _supporting(written.text, shown)])
+
+
+def shown_to_a_model(evidence: Evidence, model: ChatModel, tokens: int) -> Sequence[Sentence]:
+    """The sentences that stand in a prompt: training shows an adapter the same ones."""
+    return within(evidence.sentences, cost=model.count_tokens, budget=tokens, most=PROMPT_SENTENCES)
 
 
 def _supporting(text: str, shown: Sequence[Sentence]) -> list[Sentence]:
