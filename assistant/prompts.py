@@ -52,9 +52,14 @@ def alone(question: Question) -> tuple[Message, ...]:
 
 def grounded(question: Question, sentences: Sequence[Sentence]) -> tuple[Message, ...]:
     """Messages for a model that answers from evidence: instructions, the last turns, notes with their addresses."""
+    return from_notes(question, [(address_of(sentence), sentence.text) for sentence in sentences])
+
+
+def from_notes(question: Question, notes: Sequence[tuple[str, str]]) -> tuple[Message, ...]:
+    """As `grounded`, from pairs of address and text; what an adapter is trained with."""
     mark = secrets.token_hex(3)
-    notes = "\n".join(f"- {address_of(sentence)}: {sentence.text}" for sentence in sentences)
-    asked = NOTES.format(mark=mark, notes=notes, question=question.text)
+    told = "\n".join(f"- {address}: {text}" for address, text in notes)
+    asked = NOTES.format(mark=mark, notes=told, question=question.text)
     return (Message("system", GROUNDED), *_history(question), Message("user", asked))
 
 

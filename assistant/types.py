@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, Protocol
 
 from knowledge.types import Hit, Sentence
@@ -248,6 +249,17 @@ class Finished:
 
 
 Event = Climbing | Words | Finished
+
+
+class TrainableModel(ChatModel, Protocol):
+    """A chat model whose weights are at hand, so that adapters can be trained for it."""
+
+    weights: Path
+    """A GGUF file or a Hugging Face folder."""
+
+    def as_trained(self, messages: Sequence[Message], answer: str) -> tuple[list[int], list[int]]:
+        """Token ids of a prompt, exactly as `stream` reads it, and of an answer with the token that ends it."""
+        ...
 
 
 class TransferLevel(Protocol):

@@ -32,6 +32,8 @@ class ChatTokens:
     def __init__(self, engine: Engine, header: GgufHeader) -> None:
         self._engine = engine
         self._bos = header.number("tokenizer.ggml.bos_token_id", -1)
+        self.end = header.number("tokenizer.ggml.eos_token_id", -1)
+        """The token that ends a message; -1 where the model names none."""
         self._marks = _marks(header)
         self._word = f"PLACE{secrets.token_hex(8)}"
         self._short = lru_cache(CACHED_TEXTS)(self._content)

@@ -58,6 +58,7 @@ class EmbeddedModel:
             _check_adapter(path.name, read_header(path).metadata, architecture)
         trained = header.number(f"{architecture}.context_length", options.context_tokens)
         options = replace(options, context_tokens=min(options.context_tokens, trained))
+        self.weights = options.weights
         self.name = options.weights.stem.replace(".Q", " Q")
         self.fingerprint = fingerprint
         self.context_tokens = options.context_tokens
@@ -108,6 +109,10 @@ class EmbeddedModel:
     def count_tokens(self, text: str) -> int:
         """Tokens of `text` as this model reads it, exactly."""
         return len(self._tokens.content(text))
+
+    def as_trained(self, messages: Sequence[Message], answer: str) -> tuple[list[int], list[int]]:
+        """See `TrainableModel.as_trained`."""
+        return self._tokens.of(messages), [*self._tokens.content(answer), self._tokens.end]
 
     def close(self) -> None:
         """Stop what is running and give back the engine. Idempotent."""

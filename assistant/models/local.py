@@ -54,6 +54,8 @@ class LocalModel:
         folder = _folder(name)
         self._model, tokenizer = _load(name, folder, device)
         self._text = LocalText(tokenizer, name)
+        self._end = tokenizer.eos_token_id
+        self.weights = folder or Path(self._model.config._name_or_path)
         self._device = self._model.device
         self._stops = _stops(self._model, tokenizer)
         limit = getattr(self._model.config, "max_position_embeddings", None) or context_tokens
@@ -107,6 +109,10 @@ class LocalModel:
     def count_tokens(self, text: str) -> int:
         """Tokens of `text`, exactly."""
         return len(self._text.content(text))
+
+    def as_trained(self, messages: Sequence[Message], answer: str) -> tuple[list[int], list[int]]:
+        """See `TrainableModel.as_trained`."""
+        return self._text.prompt(messages), [*self._text.content(answer), self._end]
 
     def close(self) -> None:
         """Let go of the weights. Idempotent; streams that still run end with ModelUnavailable."""
