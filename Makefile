@@ -43,7 +43,7 @@ $(STAMP): $(BIN)/python pyproject.toml constraints.txt
 	@touch $@
 
 $(DEV): $(STAMP)
-	@$(PIP) -e '.[dev]' || { echo "$(HELP_PIP)" >&2; exit 1; }
+	@$(PIP) -e '.[dev,train]' || { echo "$(HELP_PIP)" >&2; exit 1; }
 	@touch $@
 
 clean:

@@ -42,8 +42,8 @@ def read_rows(path: Path, unsaid: Unsaid, room: Room | None = None) -> tuple[Exa
     """Read a JSONL file of training rows.
 
     A row holds `question` and `answer`; optionally `id`, `history` (turns with `role` and `text`), `passages` (texts,
-    or objects with `text`, `address`, `document`), `expect`, `source`, `document`, `conversation`, `approved_by`,
-    `consent`, `rejected` and `distance`. Other fields are ignored.
+    or objects with `text`, `address`, `document`), `expect`, `source`, `licence`, `document`, `conversation`,
+    `approved_by`, `consent`, `rejected` and `distance`. Other fields are ignored.
 
     Args:
         path: the file.
@@ -121,6 +121,7 @@ def example_of(raw: Mapping[str, Any], id: str, unsaid: Unsaid) -> Example:
         passages=passages,
         expect=_expect(raw.get("expect"), answer, passages, unsaid.decline),
         source=_optional(raw, "source") or unsaid.source,
+        licence=_optional(raw, "licence"),
         document=_optional(raw, "document"),
         conversation=_optional(raw, "conversation"),
         approved_by=_optional(raw, "approved_by") if "approved_by" in raw else unsaid.approved_by,

@@ -48,6 +48,8 @@ class Example:
     expect: Expect = "style"
     source: str = ""
     """Where the row came from: a file's name, `traces`, `generated`."""
+    licence: str = ""
+    """Under which terms; empty for the owner's own rows."""
     document: str = ""
     """The document that holds the answer (for an unanswerable row: the one it was asked of)."""
     conversation: str = ""

@@ -90,7 +90,7 @@ def wire(
         calibration=calibration,
         versions=fixed,
         answer_tokens=settings.answer_tokens,
-        evidence_tokens=settings.evidence_tokens or EVIDENCE_TOKENS.get(settings.model, EVIDENCE_TOKENS_SERVED),
+        evidence_tokens=evidence_tokens(settings),
         rag_answers_by=rag_answers_by,
         adapter=adapter.name if adapter else None,
     )
@@ -102,6 +102,11 @@ def wire(
         characters_max=settings.question_characters,
     )
     return Rungs(settings, engine, store, traces, model, calibration, assistant)
+
+
+def evidence_tokens(settings: Settings) -> int:
+    """Tokens of evidence in a prompt: as set, or by the kind of model."""
+    return settings.evidence_tokens or EVIDENCE_TOKENS.get(settings.model, EVIDENCE_TOKENS_SERVED)
 
 
 def versions_of(

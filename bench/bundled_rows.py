@@ -1,8 +1,8 @@
 """The rows that the bundled adapter learns from: `python -m bench.bundled_rows OUT.jsonl`.
 
 Train rows of the public sets, each with the evidence that serving would show for it, found in a home that holds only
-documents of the train split. An answer is the gold span, or the one to three shown sentences that answer; a question of
-another home is declined. Mostly answers: with half of the rows unanswerable, a small model learned to decline everything.
+documents of the train split. An answer is the gold span, or the one to three shown sentences that answer; a question
+of another home is declined. Mostly answers: with half of the rows unanswerable, a small model learned to decline all.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ DECLINED = 0.14
 TWINS = 0.25
 """Of those, the share whose evidence is that of its own home with every sentence that answers taken out."""
 SENTENCES_MAX = 3
+ANSWER_WORDS_MAX = 80
 EVIDENCE_TOKENS = 220
 DISTRACTING_PAGES = 150
 
@@ -137,7 +138,7 @@ def _answered(name: str, row: GoldenRow, find: EvidenceFinder, model: ChatModel)
         span = next((g for g in (span, *golds) if any(_holds(s.text, [g]) for s in shown)), span)
         return [_example(name, row, shown, _tidy(span), "grounded")]
     answer = _quoted(row, shown, find)
-    return [_example(name, row, shown, answer, "grounded")] if answer else []
+    return [_example(name, row, shown, answer, "grounded")] if 0 < len(answer.split()) <= ANSWER_WORDS_MAX else []
 
 
 def _quoted(row: GoldenRow, shown: Sequence[Sentence], find: EvidenceFinder) -> str:

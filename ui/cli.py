@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ui.commands import Steps
 
 INTERRUPTED = 130
-COMMAND_NAMES = "serve ask ingest reindex search evaluate calibrate doctor prepare".split()
+COMMAND_NAMES = "serve ask ingest reindex search evaluate calibrate train doctor prepare".split()
 QUESTION_BYTES = 4 * 1024 * 1024
 """More is not read from standard input; the longest question that is answered is far shorter."""
 
@@ -193,6 +193,47 @@ def calibrate(
     )
 
 
+@app.command(epilog="Example: rungs train --data rows.jsonl --name house-style --golden golden.jsonl")
+def train(
+    name: Annotated[str, typer.Option(help="What to call the adapter: small letters, digits and hyphens.")],
+    data: Annotated[
+        Path | None, typer.Option(help="JSONL of `question`, `answer`, optional `passages`, `source`, `approved_by`.")
+    ] = None,
+    golden: Annotated[Path | None, typer.Option(help="A golden set: none of it may be trained on.")] = None,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Only look at the rows: counts, lengths, warnings.")
+    ] = False,
+    dry_run: Annotated[
+        float | None, typer.Option("--dry-run", min=5, help="Train for so many seconds, keep nothing, tell the speed.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the last training of this name.")] = False,
+    epochs: Annotated[int | None, typer.Option(min=1, help="How often each row is seen; default 1.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Default 3e-4.")] = None,
+    rank: Annotated[int | None, typer.Option(min=1, help="Of the LoRA matrices; default 16.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Rows per step and device; default 4.")] = None,
+    by: Annotated[str | None, typer.Option(help="Who vouches for rows that name no approver; default owner.")] = None,
+    as_json: Json = False,
+    home: Home = None,
+) -> None:
+    """Train an adapter on examples. It becomes a candidate; a person promotes it."""
+    if (data is None) == (not resume):
+        raise typer.BadParameter("give either --data FILE or --resume")
+    arguments = {
+        "name": name,
+        "data": str(data.absolute()) if data else None,
+        "golden": str(golden.absolute()) if golden else None,
+        "preview": preview,
+        "dry_run": dry_run,
+        "resume": resume,
+        "epochs": epochs,
+        "learning_rate": learning_rate,
+        "rank": rank,
+        "batch": batch,
+        "by": by,
+    }
+    _command("train", arguments, home, as_json, printing.print_training)
+
+
 @app.command()
 def doctor(as_json: Json = False, home: Home = None) -> None:
     """Check that everything is in place, and say what to do where it is not."""
@@ -324,6 +365,8 @@ def _drain(name: str, steps: Steps, as_json: bool, show: Callable[[Any], None]) 
                 advance(**step["progress"])
             elif "row" in step:
                 printing.print_json(step["row"], compact=True)
+            elif "note" in step:
+                typer.echo(f"rungs: {step['note']}", err=True)
             elif "error" in step:
                 _fail(step["error"])
             elif "result" in step:

@@ -19,19 +19,25 @@ from assistant.types import Attempt, Citation, Climbing, Event, Finished, Questi
 from knowledge.types import Hit, IngestReport, Progress
 
 if TYPE_CHECKING:
+    from adapters.job import Recipe
+    from adapters.overlap import Golden
+    from adapters.types import Example
+    from assistant.adapting import Plan
     from assistant.build import Rungs
     from assistant.settings import Settings
 
 Arguments = Mapping[str, Any]
 Step = dict[str, Any]
 """`{"progress": {"done", "total", "label"}}`, or last `{"result": …}`; `{"row": …}` for one line of a batch,
-`{"climb": {"level", "state", "note"}}` for what a question goes through."""
+`{"climb": {"level", "state", "note"}}` for what a question goes through, `{"note": "..."}` for a word in between."""
 Steps = Generator[Step, None, None]
 Command = Callable[["Rungs", Arguments, threading.Event], Steps]
 """What runs, with what, and an event that stops it once it is set. Closing the iterator stops it, too."""
 
 VISITOR = "command line"
 SEARCH_RESULTS = 5
+QUICK_LOOK_SECONDS = 20.0
+"""For so long the speed is measured before a training of which nobody knows how long it would take."""
 
 
 def ask(rungs: Rungs, arguments: Arguments, cancel: threading.Event) -> Steps:
@@ -124,6 +130,44 @@ def calibrate(rungs: Rungs, arguments: Arguments, cancel: threading.Event) -> St
         yield {"result": step.as_json()} if isinstance(step, CalibrationReport) else _progress(step)
 
 
+def train(rungs: Rungs, arguments: Arguments, cancel: threading.Event) -> Steps:
+    """Train an adapter on rows of examples: look at the rows, measure the speed, train, or go on with a training."""
+    from assistant import adapting
+
+    home = rungs.settings.home
+    if arguments.get("resume"):
+        folder = adapting.unfinished(home, str(arguments["name"]))
+        yield {"note": f"going on with {folder.name}"}
+    else:
+        planned = adapting.plan(
+            rungs, _examples(arguments), str(arguments["name"]), _recipe(arguments), _golden(arguments)
+        )
+        folder = planned.folder
+        if arguments.get("preview"):
+            yield {"result": preview_document(planned)}
+            adapting.discard(folder)
+            return
+        yield from ({"note": warning} for warning in planned.preview.warnings)
+        if arguments.get("dry_run") or planned.seconds is None:
+            seconds = float(arguments.get("dry_run") or QUICK_LOOK_SECONDS)
+            for step in adapting.dry_run(folder, seconds, cancel):
+                if isinstance(step, Progress):
+                    yield _progress(step)
+                elif arguments.get("dry_run"):
+                    yield {"result": estimate_document(planned, step)}
+                    adapting.discard(folder)
+                    return
+                else:
+                    yield {"note": _estimate_in_words(planned.tokens / step["tokens_per_second"])}
+        else:
+            yield {"note": _estimate_in_words(planned.seconds)}
+    adapting.start(folder)
+    with closing(cast("Generator[Progress, None, None]", adapting.follow(folder, cancel))) as steps:
+        for progress in steps:
+            yield _progress(progress)
+    yield {"result": adapting.outcome(folder)}
+
+
 def doctor(rungs: Rungs, arguments: Arguments, cancel: threading.Event) -> Steps:
     """Is everything in place, asked of a running assistant."""
     return _examined(rungs.settings, rungs)
@@ -144,6 +188,7 @@ COMMANDS: Mapping[str, Command] = {
     "search": search,
     "evaluate": evaluate,
     "calibrate": calibrate,
+    "train": train,
 }
 
 
@@ -168,6 +213,49 @@ def answer_document(trace: Trace) -> dict[str, Any]:
         "conversation_id": trace.question.conversation_id,
         "seconds": round(trace.seconds, 3),
     }
+
+
+def preview_document(planned: Plan) -> dict[str, Any]:
+    """The JSON document of `rungs train --preview`."""
+    seconds = planned.seconds
+    return asdict(planned.preview) | {"tokens": planned.tokens, "seconds": None if seconds is None else round(seconds)}
+
+
+def estimate_document(planned: Plan, measured: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON document of `rungs train --dry-run`."""
+    seconds = planned.tokens / measured["tokens_per_second"]
+    return {**measured, "tokens": planned.tokens, "seconds": round(seconds), "warnings": planned.preview.warnings}
+
+
+def _estimate_in_words(seconds: float) -> str:
+    hours, minutes = int(seconds // 3600), max(1, round(seconds % 3600 / 60))
+    told = f"{hours} h {minutes} min" if hours else f"{minutes} min"
+    return f"this will take about {told}, longer while questions are answered. Ctrl-C saves and stops."
+
+
+def _examples(arguments: Arguments) -> tuple[Example, ...]:
+    """The rows of a file; who names the file vouches for those that say nothing themselves."""
+    from adapters.reading import Unsaid, read_rows
+    from assistant.prompts import DECLINE
+
+    by = str(arguments.get("by") or "owner")
+    return read_rows(Path(arguments["data"]), Unsaid(DECLINE, approved_by=by, consent=True))
+
+
+def _golden(arguments: Arguments) -> Golden:
+    from adapters.overlap import Golden
+    from assistant.evaluation.golden import read_golden
+
+    if not arguments.get("golden"):
+        return Golden()
+    return Golden({row.id: row.question for row in read_golden(Path(arguments["golden"])) if not row.history})
+
+
+def _recipe(arguments: Arguments) -> Recipe:
+    from adapters.job import Recipe
+
+    given = {name: arguments.get(name) for name in ("rank", "alpha", "learning_rate", "epochs", "batch", "seed")}
+    return Recipe(**{name: value for name, value in given.items() if value is not None})
 
 
 def _examined(settings: Settings, rungs: Rungs | None) -> Steps:

@@ -113,3 +113,46 @@ def print_calibration(result: Mapping[str, Any]) -> None:
                 f"{level}: accept from {numbers['threshold']:.2f}; answers {share}, {wrong} wrong "
                 f"(at most {numbers['bound']:.1%}, 95 % sure)"
             )
+
+
+def print_training(result: Mapping[str, Any]) -> None:
+    """What a training, a dry run or a look at the rows came to."""
+    if "adapter" in result:
+        print_trained(result)
+    elif "counts" in result:
+        print_preview(result)
+    else:
+        minutes = max(1, round(result["seconds"] / 60))
+        typer.echo(
+            f"{result['tokens_per_second']} tokens/s, {result['peak_bytes'] >> 20} MiB: about {minutes} min in all"
+        )
+
+
+def print_trained(result: Mapping[str, Any]) -> None:
+    """An adapter that was trained, and what to do with it."""
+    loss = f"loss {result['loss_first']:.2f} to {result['loss_last']:.2f}"
+    typer.echo(f"{result['adapter']} {result['revision']} is a candidate: {loss} in {result['seconds']:.0f} s")
+    gate = result["gate"]
+    if gate:
+        typer.echo(f"gate: {gate['verdict'].replace('_', ' ')}")
+        for reason in gate["reasons"]:
+            say(f"  {reason}")
+
+
+def print_preview(result: Mapping[str, Any]) -> None:
+    """A training set at a glance."""
+    for part, kinds in result["counts"].items():
+        told = ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count)
+        typer.echo(f"{part:<11} {sum(kinds.values()):>6} rows  ({told or 'none'})")
+    lengths = result["lengths"]
+    typer.echo(f"tokens      median {lengths['median']}, longest {lengths['longest']}, {result['tokens']} to train on")
+    for name in ("left_out", "masked"):
+        told = ", ".join(f"{count} {what}" for what, count in result[name].items() if count)
+        if told:
+            typer.echo(f"{name.replace('_', ' '):<11} {told}")
+    if result["seconds"] is not None:
+        typer.echo(f"time        about {max(1, round(result['seconds'] / 60))} min")
+    for sample in result["samples"]:
+        say(f"\n{sample['expect']}: {sample['question'][:200]}\n  -> {sample['answer'][:200]}")
+    for warning in result["warnings"]:
+        say(f"! {warning}")
