@@ -15,6 +15,7 @@ import random
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -225,6 +226,8 @@ def _be_considerate() -> None:
     os.environ.update(HF_HUB_DISABLE_PROGRESS_BARS="1", TRANSFORMERS_VERBOSITY="error", TQDM_DISABLE="1")
     warnings.filterwarnings("ignore")
     os.nice(19)
+    with suppress(OSError):  # where Linux shares time out by sessions first, a nice value counts within one only
+        Path("/proc/self/autogroup").write_text("19", encoding="ascii")
 
 
 def _is_first() -> bool:

@@ -1,38 +1,43 @@
-"""What an adapter must fit: the model at hand as the adapter registry describes a base model.
+"""What an adapter must fit: the model that the settings name, as the adapter registry describes a base model.
 
-Reads headers alone, so that a start stays quick. Called by `build.py` and `adapting.py`.
+Reads headers alone, so that a start stays quick. Called by `build.py`, `serving.py` and `adapting.py`.
 """
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from adapters.checks import BaseModel
 from adapters.errors import AdapterError
 from adapters.export import PERMUTES, Base, module_shapes
 from assistant.models.gguf_header import read_header
-from assistant.models.weights import fingerprint, shipped_weights
-from assistant.types import ChatModel
+from assistant.models.weights import fingerprint, prepare, shipped_weights
+from assistant.settings import Settings
 
 
-def base_model_of(model: ChatModel, home: Path) -> BaseModel:
+def base_model_of(settings: Settings) -> BaseModel:
     """The base model that adapters of this deployment are made for.
 
     The shipped weights and those prepared of them count as one model: they are the same values in other roundings.
 
     Raises:
         AdapterError: the weights are not at hand, or are of a kind whose adapters cannot be checked.
+        ModelUnavailable: the embedded model's weights are not there.
     """
-    weights = getattr(model, "weights", None)
-    if not isinstance(weights, Path):
-        raise AdapterError(
-            f"{model.name} is served elsewhere: its adapters are that server's affair. Rungs keeps and trains adapters "
-            'for model = "embedded" and for model = "local".'
-        )
-    hashes = [model.fingerprint]
-    if weights.is_file() and weights.parent == home / "models":
-        hashes.append(fingerprint(shipped_weights(), home))
-    return BaseModel(model.name, tuple(hashes), shapes_of(weights))
+    if settings.model == "embedded":
+        weights = settings.model_file or prepare(settings.home)
+        hashes = [fingerprint(weights, settings.home)]
+        if settings.model_file is None:
+            hashes.append(fingerprint(shipped_weights(), settings.home))
+        return BaseModel(weights.stem, tuple(hashes), shapes_of(weights))
+    if settings.model == "local" and Path(settings.model_name).is_dir():
+        folder = Path(settings.model_name)
+        return BaseModel(folder.name, (_hash_of_folder(folder),), shapes_of(folder))
+    raise AdapterError(
+        f'adapters for model = "{settings.model}" are not kept here: its weights are elsewhere. Rungs keeps and '
+        'trains adapters for model = "embedded", and for model = "local" with a folder as model_name.'
+    )
 
 
 def shapes_of(weights: Path) -> dict[str, tuple[int, int]]:
@@ -77,3 +82,18 @@ def _shapes_of_folder(folder: Path) -> dict[str, tuple[int, int]]:
     if not shapes:
         raise AdapterError(f"{folder} holds no layers that can be adapted.")
     return shapes
+
+
+def _hash_of_folder(folder: Path) -> str:
+    """Over the headers of the weights, which name every tensor with its place, and the configuration."""
+    digest = hashlib.sha256()
+    for path in sorted((*folder.glob("*.safetensors"), folder / "config.json")):
+        try:
+            with path.open("rb") as file:
+                digest.update(f"{path.name} {path.stat().st_size}\n".encode())
+                digest.update(file.read(1 << 20))
+                file.seek(max(0, path.stat().st_size - (1 << 20)))
+                digest.update(file.read())
+        except OSError as error:
+            raise AdapterError(f"{path} cannot be read ({error.strerror}).") from error
+    return digest.hexdigest()

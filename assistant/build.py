@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from assistant import prompts
+from assistant.answering import Answering
 from assistant.confidence import Calibration, find_calibration
+from assistant.deployment import Crew, Deployment
 from assistant.finding import EvidenceFinder
 from assistant.levels import LEVELS
 from assistant.levels.judging import Bench
 from assistant.models import make_model
-from assistant.models.adapter_files import version_of
 from assistant.pipeline import Assistant
+from assistant.serving import Serving, registry_of, serving_of
 from assistant.settings import Settings
 from assistant.traces import TraceStore
 from assistant.types import ChatModel
@@ -23,13 +26,15 @@ from knowledge.embedding import make_embedder
 from knowledge.store import KnowledgeStore
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from sqlalchemy import Engine
+
+    from adapters.registry import Registry
 
 EVIDENCE_TOKENS = {"embedded": 220}
 """Token budget for sentences in a prompt where a small model on a CPU reads it; others get EVIDENCE_TOKENS_SERVED."""
 EVIDENCE_TOKENS_SERVED = 1200
+_RENEWING = threading.Lock()
+"""One change at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +45,52 @@ class Rungs:
     engine: Engine
     store: KnowledgeStore
     traces: TraceStore
-    model: ChatModel
-    calibration: Calibration
-    assistant: Assistant
+    assistant: Deployment
+    """Answers; what it answers with changes by `renew`."""
+
+    @property
+    def model(self) -> ChatModel:
+        """The model in force."""
+        return self.assistant.current.model
+
+    @property
+    def calibration(self) -> Calibration:
+        """The calibration in force."""
+        return self.assistant.current.calibration
+
+    @property
+    def registry(self) -> Registry:
+        """The adapters of this home.
+
+        Raises:
+            AdapterError: the model at hand keeps its adapters elsewhere.
+        """
+        return registry_of(self.settings)
+
+    def renew(self) -> None:
+        """Take up what was promoted, rolled back or calibrated, for every question that begins from now on.
+
+        Raises:
+            AssistantError, AdapterError: it cannot be served; then everything stays as it was.
+        """
+        with _RENEWING:
+            present = self.assistant.current
+            serving = serving_of(self.settings)
+            model, before = present.model, present.model
+            if serving.versions != present.adapters:
+                model = make_model(self.settings, serving.folders)
+            try:
+                calibration = find_calibration(self.settings.home, model.fingerprint)
+                crew = crew_of(self.settings, self.store, self.traces, model, calibration, serving)
+            except BaseException:
+                if model is not before:
+                    model.close()
+                raise
+            self.assistant.exchange(crew)
 
     def close(self) -> None:
         """Give back the engine, the index and the database. Idempotent."""
-        self.model.close()
+        self.assistant.close()
         self.store.close()
         self.engine.dispose()
 
@@ -63,10 +107,10 @@ def build(settings: Settings) -> Rungs:
         embedder = make_embedder(settings.embedder, settings.home / "models")
         store = opened.enter_context(closing(KnowledgeStore(engine, settings.home / "chroma", embedder)))
         traces = TraceStore(engine)
-        adapters = {settings.adapter.name: settings.adapter} if settings.adapter else {}
-        model = opened.enter_context(closing(make_model(settings, adapters)))
+        serving = serving_of(settings)
+        model = opened.enter_context(closing(make_model(settings, serving.folders)))
         calibration = find_calibration(settings.home, model.fingerprint)
-        rungs = wire(settings, engine, store, traces, model, calibration)
+        rungs = wire(settings, engine, store, traces, model, calibration, serving)
         opened.pop_all()
     return rungs
 
@@ -78,30 +122,51 @@ def wire(
     traces: TraceStore,
     model: ChatModel,
     calibration: Calibration,
+    serving: Serving | None = None,
 ) -> Rungs:
     """Put parts together that are already open, as `rungs doctor` and the benches have them."""
-    adapter = settings.adapter if settings.adapter and settings.adapter.name in model.adapters else None
+    serving = serving or serving_of(settings)
+    crew = crew_of(settings, store, traces, model, calibration, serving)
+    return Rungs(settings, engine, store, traces, Deployment(crew, Answering(settings.home)))
+
+
+def crew_of(
+    settings: Settings,
+    store: KnowledgeStore,
+    traces: TraceStore,
+    model: ChatModel,
+    calibration: Calibration,
+    serving: Serving,
+) -> Crew:
+    """One assistant for each adapter that the model has loaded, and one without any."""
     rag_answers_by: str = settings.rag_answers_by
     if rag_answers_by == "auto":
         rag_answers_by = calibration.rag_answers_by
-    fixed = versions_of(model, store, adapter, calibration, rag_answers_by)
-    bench = Bench(
-        model=model,
-        calibration=calibration,
-        versions=fixed,
-        answer_tokens=settings.answer_tokens,
-        evidence_tokens=evidence_tokens(settings),
-        rag_answers_by=rag_answers_by,
-        adapter=adapter.name if adapter else None,
-    )
-    assistant = Assistant(
-        levels=[make(bench) for make in LEVELS],
-        find=EvidenceFinder(store, settings.passages, calibration.needs_no_document),
-        traces=traces,
-        versions=lambda: {**fixed, "index": store.index_version},
-        characters_max=settings.question_characters,
-    )
-    return Rungs(settings, engine, store, traces, model, calibration, assistant)
+    find = EvidenceFinder(store, settings.passages, calibration.needs_no_document)
+
+    def assistant(adapter: str) -> Assistant:
+        fixed = versions_of(model, store, serving.versions.get(adapter, "none"), calibration, rag_answers_by)
+        bench = Bench(
+            model=model,
+            calibration=calibration,
+            versions=fixed,
+            answer_tokens=settings.answer_tokens,
+            evidence_tokens=evidence_tokens(settings),
+            rag_answers_by=rag_answers_by,
+            adapter=adapter or None,
+        )
+        return Assistant(
+            levels=[make(bench) for make in LEVELS],
+            find=find,
+            traces=traces,
+            versions=lambda: {**fixed, "index": store.index_version},
+            characters_max=settings.question_characters,
+        )
+
+    loaded = [name for name in serving.versions if name in model.adapters]
+    assistants = {name: assistant(name) for name in ("", *loaded)}
+    sites = {site: name for site, name in serving.sites.items() if name in loaded}
+    return Crew(model, calibration, assistants, sites, serving.versions)
 
 
 def evidence_tokens(settings: Settings) -> int:
@@ -112,7 +177,7 @@ def evidence_tokens(settings: Settings) -> int:
 def versions_of(
     model: ChatModel,
     store: KnowledgeStore,
-    adapter: Path | None,
+    adapter: str,
     calibration: Calibration,
     rag_answers_by: str,
 ) -> Mapping[str, str]:
@@ -120,7 +185,7 @@ def versions_of(
     return {
         "model": model.fingerprint,
         "model_name": model.name,
-        "adapter": version_of(adapter) if adapter else "none",
+        "adapter": adapter,
         "prompts": prompts.fingerprint(),
         "embedder": store.embedder.fingerprint,
         "rag_answers_by": rag_answers_by,

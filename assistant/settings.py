@@ -50,7 +50,13 @@ class Settings(BaseSettings):
     connect_seconds: float = Field(5.0, gt=0, description="served: deadline to connect")
     first_byte_seconds: float = Field(60.0, gt=0, description="served: deadline for the first token")
     total_seconds: float = Field(180.0, gt=0, description="served: deadline for the whole answer")
-    adapter: Path | None = Field(None, description="folder of a PEFT adapter that level lora serves")
+    adapter: Path | None = Field(
+        None, description="folder of a PEFT adapter that level lora serves instead of the promoted ones"
+    )
+    adapters: dict[str, str] = Field(
+        default_factory=dict,
+        description="adapter by site or team; `default` is for everybody else. Empty: the adapter that is promoted",
+    )
 
     embedder: str = Field("minilm", description="minilm, a sentence-transformers folder, or hash (tests)")
     passages: int = Field(8, ge=1, le=50, description="passages found per question")

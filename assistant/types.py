@@ -112,6 +112,8 @@ class Question:
     surface: str = "cli"
     level: Level | None = None
     """Set where the asker forces one level (`--level rag`); None is the cascade."""
+    site: str = ""
+    """Which site or team asks; it may have an adapter of its own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ from typing import Any
 from rich.progress import track
 
 from assistant.build import Rungs, wire
-from assistant.confidence import find_calibration
+from assistant.confidence import Calibration, find_calibration
 from assistant.models import make_model
+from assistant.serving import Serving
 from assistant.settings import Settings
 from assistant.traces import TraceStore
 from assistant.types import ChatModel
@@ -44,7 +45,14 @@ def open_model() -> ChatModel:
 
 
 @contextmanager
-def open_home(name: str, model: ChatModel, rag_answers_by: str = "auto", **changed: Any) -> Iterator[Rungs]:
+def open_home(
+    name: str,
+    model: ChatModel,
+    rag_answers_by: str = "auto",
+    calibration: Calibration | None = None,
+    serving: Serving | None = None,
+    **changed: Any,
+) -> Iterator[Rungs]:
     """A set's knowledge with the given model on it; ingested on first use, checked against the documents after."""
     settings = Settings(home=HOMES / name, demo=False, rag_answers_by=rag_answers_by, **changed)  # type: ignore[arg-type]
     engine = open_engine(settings.database_url)
@@ -55,9 +63,9 @@ def open_home(name: str, model: ChatModel, rag_answers_by: str = "auto", **chang
         if isinstance(step, IngestReport) and step.failed:
             raise SystemExit(f"{name}: {step.failed}")
     assert not any(document.endswith(".jsonl") for document in store.known(str(folder)))
-    calibration = find_calibration(settings.home, model.fingerprint)
+    calibration = calibration or find_calibration(settings.home, model.fingerprint)
     try:
-        yield wire(settings, engine, store, TraceStore(engine), model, calibration)
+        yield wire(settings, engine, store, TraceStore(engine), model, calibration, serving or Serving())
     finally:
         store.close()
         engine.dispose()

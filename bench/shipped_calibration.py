@@ -6,8 +6,6 @@ every set and on the calibrate half of the handbook's golden set. No report row 
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from rich.progress import track
 
@@ -63,9 +61,8 @@ def collect(probe: NeedsNoDocument) -> tuple[list[Result], dict[str, str]]:
     """Every calibrate row through level rag, and a share of them through level prompting."""
     model, results, versions = open_model(), [], {}
     for name in NAMES:
-        with open_home(name, model, "quoting", answer_tokens=ANSWER_TOKENS) as rungs:
-            asking = replace(rungs.assistant, find=replace(rungs.assistant.find, needs_no_document=probe))
-            rungs = replace(rungs, assistant=asking)
+        before = Calibration(needs_no_document=probe)
+        with open_home(name, model, "quoting", before, answer_tokens=ANSWER_TOKENS) as rungs:
             own, rows = rows_of(name, "calibrate"), calibrate_rows(name)
             few = [*sets.draw(own, len(own) if name == "demo" else PROMPTING_ROWS), *rows[len(own) :]]
             for levels, chosen in ((["rag"], rows), (["prompting"], few)):

@@ -79,6 +79,27 @@ def test_every_command_of_a_page_runs(page: Path, shell: None) -> None:
         assert done.output.strip(), command
 
 
+TYPED = [
+    (page.stem, line)
+    for page in PAGES
+    for block in re.findall(r"^```sh\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
+    for line in block.splitlines()
+    if line.startswith("rungs ")
+]
+
+
+@pytest.mark.parametrize(("page", "line"), TYPED, ids=[line for _, line in TYPED])
+def test_every_command_that_is_only_shown_can_be_typed(page: str, line: str) -> None:
+    from ui.cli import app
+
+    words = shlex.split(line.split(" #")[0])[1:]
+    command = words[:2] if words[0] in ("adapters", "sources") else words[:1]
+    helped = CliRunner().invoke(app, [*command, "--help"])
+    assert helped.exit_code == 0, line
+    for word in words:
+        assert not word.startswith("--") or word in helped.output, f"{page}: {word} of {line}"
+
+
 def test_every_setting_is_explained() -> None:
     text = (HANDBOOK / "12-settings-and-models.md").read_text(encoding="utf-8")
     assert [name for name in Settings.model_fields if f"`{name}`" not in text] == []

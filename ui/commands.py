@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -17,27 +17,15 @@ from typing import TYPE_CHECKING, Any, cast
 from assistant.errors import AssistantError
 from assistant.types import Attempt, Citation, Climbing, Event, Finished, Question, Trace
 from knowledge.types import Hit, IngestReport, Progress
+from ui.adapting import COMMANDS as ADAPTING
+from ui.steps import Arguments, Command, Step, Steps, progress_step
 
 if TYPE_CHECKING:
-    from adapters.job import Recipe
-    from adapters.overlap import Golden
-    from adapters.types import Example
-    from assistant.adapting import Plan
     from assistant.build import Rungs
     from assistant.settings import Settings
 
-Arguments = Mapping[str, Any]
-Step = dict[str, Any]
-"""`{"progress": {"done", "total", "label"}}`, or last `{"result": …}`; `{"row": …}` for one line of a batch,
-`{"climb": {"level", "state", "note"}}` for what a question goes through, `{"note": "..."}` for a word in between."""
-Steps = Generator[Step, None, None]
-Command = Callable[["Rungs", Arguments, threading.Event], Steps]
-"""What runs, with what, and an event that stops it once it is set. Closing the iterator stops it, too."""
-
 VISITOR = "command line"
 SEARCH_RESULTS = 5
-QUICK_LOOK_SECONDS = 20.0
-"""For so long the speed is measured before a training of which nobody knows how long it would take."""
 
 
 def ask(rungs: Rungs, arguments: Arguments, cancel: threading.Event) -> Steps:
@@ -50,6 +38,7 @@ def ask(rungs: Rungs, arguments: Arguments, cancel: threading.Event) -> Steps:
         rungs.traces.history(conversation),
         "cli",
         None if level in (None, "auto") else level,
+        str(arguments.get("site") or ""),
     )
     with closing(cast("Generator[Event, None, None]", rungs.assistant.stream(question, cancel))) as events:
         for event in events:
@@ -65,7 +54,7 @@ def ingest(rungs: Rungs, arguments: Arguments, cancel: threading.Event) -> Steps
 
     paths = [Path(path) for path in arguments["paths"]]
     for step in take_in(rungs.store, paths, prune=bool(arguments.get("prune"))):
-        yield {"result": asdict(step)} if isinstance(step, IngestReport) else _progress(step)
+        yield {"result": asdict(step)} if isinstance(step, IngestReport) else progress_step(step)
 
 
 def sources_list(rungs: Rungs, arguments: Arguments, cancel: threading.Event) -> Steps:
@@ -90,7 +79,7 @@ def reindex(rungs: Rungs, arguments: Arguments, cancel: threading.Event) -> Step
 
     started = time.monotonic()
     for step in rungs.store.reindex():
-        yield _progress(step)
+        yield progress_step(step)
     yield {"result": {"passages": rungs.store.count(), "seconds": round(time.monotonic() - started, 3)}}
 
 
@@ -117,7 +106,7 @@ def evaluate(rungs: Rungs, arguments: Arguments, cancel: threading.Event) -> Ste
         if isinstance(step, EvaluationReport):
             yield {"result": step.as_json(rows=bool(arguments.get("rows")))}
         else:
-            yield _progress(step)
+            yield progress_step(step)
 
 
 def calibrate(rungs: Rungs, arguments: Arguments, cancel: threading.Event) -> Steps:
@@ -127,45 +116,11 @@ def calibrate(rungs: Rungs, arguments: Arguments, cancel: threading.Event) -> St
     from assistant.evaluation.golden import read_golden
 
     for step in fit(rungs, read_golden(Path(arguments["file"])), float(arguments["max_wrong"])):
-        yield {"result": step.as_json()} if isinstance(step, CalibrationReport) else _progress(step)
-
-
-def train(rungs: Rungs, arguments: Arguments, cancel: threading.Event) -> Steps:
-    """Train an adapter on rows of examples: look at the rows, measure the speed, train, or go on with a training."""
-    from assistant import adapting
-
-    home = rungs.settings.home
-    if arguments.get("resume"):
-        folder = adapting.unfinished(home, str(arguments["name"]))
-        yield {"note": f"going on with {folder.name}"}
-    else:
-        planned = adapting.plan(
-            rungs, _examples(arguments), str(arguments["name"]), _recipe(arguments), _golden(arguments)
-        )
-        folder = planned.folder
-        if arguments.get("preview"):
-            yield {"result": preview_document(planned)}
-            adapting.discard(folder)
-            return
-        yield from ({"note": warning} for warning in planned.preview.warnings)
-        if arguments.get("dry_run") or planned.seconds is None:
-            seconds = float(arguments.get("dry_run") or QUICK_LOOK_SECONDS)
-            for step in adapting.dry_run(folder, seconds, cancel):
-                if isinstance(step, Progress):
-                    yield _progress(step)
-                elif arguments.get("dry_run"):
-                    yield {"result": estimate_document(planned, step)}
-                    adapting.discard(folder)
-                    return
-                else:
-                    yield {"note": _estimate_in_words(planned.tokens / step["tokens_per_second"])}
+        if isinstance(step, CalibrationReport):
+            rungs.renew()
+            yield {"result": step.as_json()}
         else:
-            yield {"note": _estimate_in_words(planned.seconds)}
-    adapting.start(folder)
-    with closing(cast("Generator[Progress, None, None]", adapting.follow(folder, cancel))) as steps:
-        for progress in steps:
-            yield _progress(progress)
-    yield {"result": adapting.outcome(folder)}
+            yield progress_step(step)
 
 
 def doctor(rungs: Rungs, arguments: Arguments, cancel: threading.Event) -> Steps:
@@ -188,7 +143,7 @@ COMMANDS: Mapping[str, Command] = {
     "search": search,
     "evaluate": evaluate,
     "calibrate": calibrate,
-    "train": train,
+    **ADAPTING,
 }
 
 
@@ -215,56 +170,13 @@ def answer_document(trace: Trace) -> dict[str, Any]:
     }
 
 
-def preview_document(planned: Plan) -> dict[str, Any]:
-    """The JSON document of `rungs train --preview`."""
-    seconds = planned.seconds
-    return asdict(planned.preview) | {"tokens": planned.tokens, "seconds": None if seconds is None else round(seconds)}
-
-
-def estimate_document(planned: Plan, measured: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON document of `rungs train --dry-run`."""
-    seconds = planned.tokens / measured["tokens_per_second"]
-    return {**measured, "tokens": planned.tokens, "seconds": round(seconds), "warnings": planned.preview.warnings}
-
-
-def _estimate_in_words(seconds: float) -> str:
-    hours, minutes = int(seconds // 3600), max(1, round(seconds % 3600 / 60))
-    told = f"{hours} h {minutes} min" if hours else f"{minutes} min"
-    return f"this will take about {told}, longer while questions are answered. Ctrl-C saves and stops."
-
-
-def _examples(arguments: Arguments) -> tuple[Example, ...]:
-    """The rows of a file; who names the file vouches for those that say nothing themselves."""
-    from adapters.reading import Unsaid, read_rows
-    from assistant.prompts import DECLINE
-
-    by = str(arguments.get("by") or "owner")
-    return read_rows(Path(arguments["data"]), Unsaid(DECLINE, approved_by=by, consent=True))
-
-
-def _golden(arguments: Arguments) -> Golden:
-    from adapters.overlap import Golden
-    from assistant.evaluation.golden import read_golden
-
-    if not arguments.get("golden"):
-        return Golden()
-    return Golden({row.id: row.question for row in read_golden(Path(arguments["golden"])) if not row.history})
-
-
-def _recipe(arguments: Arguments) -> Recipe:
-    from adapters.job import Recipe
-
-    given = {name: arguments.get(name) for name in ("rank", "alpha", "learning_rate", "epochs", "batch", "seed")}
-    return Recipe(**{name: value for name, value in given.items() if value is not None})
-
-
 def _examined(settings: Settings, rungs: Rungs | None) -> Steps:
     from ui.doctor import CHECKS, examine
 
     checks = []
     for check in examine(settings, rungs):
         checks.append(asdict(check))
-        yield _progress(Progress(len(checks), len(CHECKS), check.name))
+        yield progress_step(Progress(len(checks), len(CHECKS), check.name))
     yield {"result": {"checks": checks}}
 
 
@@ -309,10 +221,6 @@ def _batch(path: Path) -> Iterator[dict[str, str]]:
 
     for row in read_golden(path):
         yield {"id": row.id, "question": row.question}
-
-
-def _progress(step: Progress) -> Step:
-    return {"progress": asdict(step)}
 
 
 def as_line(step: Step) -> str:

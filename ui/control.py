@@ -19,7 +19,8 @@ from adapters.errors import AdapterError
 from assistant.errors import AssistantError
 from assistant.home import RunningServer
 from knowledge.errors import KnowledgeError
-from ui.commands import COMMANDS, Step, Steps, as_line
+from ui.commands import COMMANDS, as_line
+from ui.steps import Step, Steps
 
 if TYPE_CHECKING:
     from fastapi import APIRouter, Request

@@ -100,9 +100,9 @@ class Patient:
         if self.rungs:
             return self.rungs.model
         from assistant.models import make_model
+        from assistant.serving import serving_of
 
-        adapters = {self.settings.adapter.name: self.settings.adapter} if self.settings.adapter else {}
-        return self.opened.enter_context(closing(make_model(self.settings, adapters)))
+        return self.opened.enter_context(closing(make_model(self.settings, serving_of(self.settings).folders)))
 
     @property
     def whole(self) -> Rungs:

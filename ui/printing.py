@@ -156,3 +156,63 @@ def print_preview(result: Mapping[str, Any]) -> None:
         say(f"\n{sample['expect']}: {sample['question'][:200]}\n  -> {sample['answer'][:200]}")
     for warning in result["warnings"]:
         say(f"! {warning}")
+
+
+def print_adapters(result: Mapping[str, Any]) -> None:
+    """Every revision, one line each, and who is served by which."""
+    from rich.console import Console
+    from rich.table import Table
+
+    if not result["adapters"]:
+        typer.echo("There is no adapter yet. Train one with: rungs train --data rows.jsonl --name NAME")
+    else:
+        table = Table("name", "revision", "stage", "made", "rank", "loss", "gate")
+        for one in result["adapters"]:
+            loss = "" if one["loss_last"] is None else f"{one['loss_first']:.2f} to {one['loss_last']:.2f}"
+            gate = (one["gate"] or "not run").replace("_", " ")
+            made = one["created_at"][:16].replace("T", " ")
+            table.add_row(one["name"], one["revision"], one["stage"], made, str(one["rank"]), loss, gate)
+        Console().print(table)
+    for site, name in result["sites"].items():
+        say(f"{'everybody' if site == 'default' else site} is served by {name}")
+    for problem in result["problems"]:
+        say(f"! {problem}")
+
+
+def print_decided(result: Mapping[str, Any]) -> None:
+    """A revision and the stage that it has now."""
+    say(f"{result['name']} {result['revision']} is {'a ' if result['stage'] == 'candidate' else ''}{result['stage']}")
+
+
+def print_card(card: Mapping[str, Any]) -> None:
+    """A card in words: what it is, what it was made of, what it proved, who decided."""
+    settings, lineage = card["settings"], card["lineage"]
+    say(f"{card['name']} {card['revision']}  {card['stage']}, made {card['created_at'][:16]}", bold=True)
+    say(f"base        {card['base_name']} ({card['base_hash'][:12]})")
+    rows = ", ".join(f"{one['name']} {one['rows']} rows ({one['licence']})" for one in lineage["sources"])
+    say(f"data        {rows or 'unknown'}")
+    say(f"settings    rank {settings['rank']}, alpha {settings['alpha']}, learning rate {settings['learning_rate']}")
+    if card["loss_last"] is not None:
+        say(f"loss        {card['loss_first']:.3f} to {card['loss_last']:.3f}")
+    gate = card["gate"] or card["gate_elsewhere"]
+    if gate:
+        say(f"gate        {gate['verdict'].replace('_', ' ')}{'' if card['gate'] else ' (found elsewhere)'}")
+        for reason in gate["reasons"]:
+            say(f"            {reason}")
+        for check in gate["checks"]:
+            say(f"            {_check_in_words(check)}")
+    else:
+        say("gate        not run")
+    for change in card["history"]:
+        why = f": {change['reason']}" if change["reason"] else ""
+        say(f"{change['at'][:16]}  {change['stage']} by {change['by']}{why}")
+
+
+def _check_in_words(check: Mapping[str, Any]) -> str:
+    def share(value: float | None) -> str:
+        return "-" if value is None else f"{value:.1%}"
+
+    interval = f" ({share(check['low'])} to {share(check['high'])})" if check["low"] is not None else ""
+    verdict = {True: "passed", False: "FAILED", None: "told"}[check["passed"]]
+    sides = f"{share(check['base'])} to {share(check['candidate'])}"
+    return f"{check['name']:<22} {sides}, difference {share(check['difference'])}{interval}, n {check['n']}: {verdict}"

@@ -100,13 +100,14 @@ def evaluate(
     rungs: Rungs, rows: Sequence[GoldenRow], levels: Sequence[str] = ("prompting", "rag", "lora", AUTO)
 ) -> Iterator[Progress | EvaluationReport]:
     """Ask every row at every level. Yields progress, and last the report. A level that cannot be tried abstains."""
-    assistant = replace(rungs.assistant, traces=Unrecorded())
     results: list[Result] = []
     total = len(rows) * len(levels)
-    for level in levels:
-        for row in rows:
-            results.append(_ask(rungs, assistant, row, level))
-            yield Progress(len(results), total, f"{level}: {row.id}")
+    with rungs.assistant.lease() as crew:  # one crew is measured, whatever is promoted meanwhile
+        assistant = replace(crew.assistant(), traces=Unrecorded())
+        for level in levels:
+            for row in rows:
+                results.append(_ask(rungs, assistant, row, level))
+                yield Progress(len(results), total, f"{level}: {row.id}")
     yield EvaluationReport(tuple(results))
 
 

@@ -67,7 +67,7 @@ def make(weights: Path, tmp_path: Path) -> Callable[..., Path]:
 
 
 def test_an_adapter_is_learned_and_its_files_are_clean(make: Callable[..., Path], trains: Trains) -> None:
-    folder = make(recipe=replace(RECIPE, learning_rate=0.05))
+    folder = make(recipe=replace(RECIPE, learning_rate=0.02))
     assert trains(folder, "none", 0) == 0
     result = job.result(folder)
     assert result is not None

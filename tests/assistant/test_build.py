@@ -54,7 +54,7 @@ def rewired(rungs: Rungs, calibration: Calibration | None = None, **changes: Any
 
 
 def benches(rungs: Rungs) -> list[Any]:
-    return [level.bench for level in rungs.assistant.levels]  # type: ignore[attr-defined]
+    return [level.bench for level in rungs.assistant.current.assistant().levels]  # type: ignore[attr-defined]
 
 
 def adapter_at(folder: Path, weights: bytes = b"weights", config: str = "{}") -> Path:
@@ -80,11 +80,12 @@ def test_everything_lives_under_home_and_a_question_travels_through_all_of_it(ru
     assert trace.answer.level == "rag" and trace.evidence.hits[0].passage.document == "lamp.md"
     assert rungs.traces.load(trace.id).answer == trace.answer
     assert (home / "rungs.db").is_file() and list((home / "chroma").iterdir())
-    assert {path.name for path in home.iterdir()} <= {"rungs.db", "rungs.db-wal", "rungs.db-shm", "chroma", "models"}
+    databases = {"rungs.db", "rungs.db-wal", "rungs.db-shm"}
+    assert {path.name for path in home.iterdir()} <= {*databases, "chroma", "models", "answering.lock"}
 
 
 def test_the_levels_stand_in_the_order_of_the_climb_and_share_their_parts(rungs: Rungs) -> None:
-    assert tuple(level.name for level in rungs.assistant.levels) == LEVEL_NAMES
+    assert tuple(level.name for level in rungs.assistant.current.assistant().levels) == LEVEL_NAMES
     for bench in benches(rungs):
         assert bench.model is rungs.model and bench.calibration is rungs.calibration and bench.adapter is None
 
@@ -93,8 +94,8 @@ def test_the_settings_reach_the_parts(rungs: Rungs) -> None:
     probe = NeedsNoDocument("hash-v1-256", (0.0,) * 256, 0.0)
     chosen = {"passages": 3, "question_characters": 111, "answer_tokens": 33, "evidence_tokens": 44}
     made = rewired(rungs, Calibration({"rag": SURE}, probe), rag_answers_by="quoting", **chosen)
-    assert made.assistant.find == EvidenceFinder(rungs.store, 3, probe)
-    assert made.assistant.characters_max == 111
+    assert made.assistant.current.assistant().find == EvidenceFinder(rungs.store, 3, probe)
+    assert made.assistant.current.assistant().characters_max == 111
     bench = benches(made)[0]
     assert (bench.answer_tokens, bench.evidence_tokens, bench.rag_answers_by) == (33, 44, "quoting")
 

@@ -167,7 +167,7 @@ def test_a_calibration_is_written_and_decides_from_then_on(rungs: Rungs) -> None
     assert {outcome for outcome, _ in outcomes(rungs, known_and_not)} == {"abstained"}
     report = fitted(rungs, GOLDEN)
     home = rungs.settings.home
-    assert [path.name for path in home.iterdir()] == ["calibration.json"]
+    assert [path.name for path in home.glob("*.json*")] == ["calibration.json"]
     stored = find_calibration(home, rungs.model.fingerprint)
     assert stored == read_calibration(home / "calibration.json")
     assert stored.levels.keys() == report.calibration.levels.keys() and stored.made_from.startswith("60 rows")
@@ -229,7 +229,7 @@ def test_a_calibration_that_is_broken_off_leaves_the_old_one(rungs: Rungs) -> No
     for _ in range(50):
         assert isinstance(next(steps), Progress)
     steps.close()  # type: ignore[attr-defined]
-    assert [path.name for path in rungs.settings.home.iterdir()] == ["calibration.json"]
+    assert [path.name for path in rungs.settings.home.glob("*.json*")] == ["calibration.json"]
     assert (rungs.settings.home / "calibration.json").read_bytes() == before
 
 
@@ -277,7 +277,7 @@ def test_a_set_that_is_all_right_keeps_the_confidence_at_hand(rungs: Rungs) -> N
     right = [row for row in GOLDEN if row.expect == "answer"]
     assert len(right) >= 30
     with_one = fitted(rungs, GOLDEN)
-    rungs = replace(rungs, calibration=with_one.calibration)
+    rungs = calibrated(rungs, with_one.calibration)
     report = fitted(rungs, right)
     assert report.calibration.levels["rag"] == with_one.calibration.levels["rag"]
     assert report.as_json()["levels"]["rag"]["rows_missing"] >= 1
