@@ -174,15 +174,20 @@ def _drawn(id: str, pool: Sequence[Passage], recipe: Recipe) -> Iterator[Passage
 
 def _distracting(candidates: Iterable[Passage], gold: Passage, answer: str, most: int) -> tuple[Passage, ...]:
     """The first candidates that do not hold the answer, each text once."""
-    wanted = set(_CONTENT_WORD.findall(answer.lower()))
     taken = {normalised(gold.text): gold}
     for passage in candidates:
         if len(taken) > most:
             break
-        held = len(wanted & set(_CONTENT_WORD.findall(passage.text.lower())))
-        if held < HOLDS * len(wanted) or not wanted:
+        if not may_hold(passage.text, answer):
             taken.setdefault(normalised(passage.text), passage)
     return tuple(taken.values())[1:]
+
+
+def may_hold(text: str, answer: str) -> bool:
+    """Whether a passage says so many of an answer's content words that it may answer, too."""
+    wanted = set(_CONTENT_WORD.findall(answer.lower()))
+    held = len(wanted & set(_CONTENT_WORD.findall(text.lower())))
+    return bool(wanted) and held >= HOLDS * len(wanted)
 
 
 def _shuffled(id: str, passages: Sequence[Passage], seed: int) -> tuple[Passage, ...]:

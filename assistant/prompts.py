@@ -55,9 +55,15 @@ def grounded(question: Question, sentences: Sequence[Sentence]) -> tuple[Message
     return from_notes(question, [(address_of(sentence), sentence.text) for sentence in sentences])
 
 
-def from_notes(question: Question, notes: Sequence[tuple[str, str]]) -> tuple[Message, ...]:
-    """As `grounded`, from pairs of address and text; what an adapter is trained with."""
-    mark = secrets.token_hex(3)
+def from_notes(question: Question, notes: Sequence[tuple[str, str]], mark: str | None = None) -> tuple[Message, ...]:
+    """As `grounded`, from pairs of address and text; what an adapter is trained and gated with.
+
+    Args:
+        question: with its history.
+        notes: address and text of each.
+        mark: the delimiter's, where two prompts must be the same; drawn anew if None.
+    """
+    mark = mark or secrets.token_hex(3)
     told = "\n".join(f"- {address}: {text}" for address, text in notes)
     asked = NOTES.format(mark=mark, notes=told, question=question.text)
     return (Message("system", GROUNDED), *_history(question), Message("user", asked))

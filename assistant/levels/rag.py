@@ -86,7 +86,7 @@ def grounded(
         text = "".join(token.text for token in tokens)
         told = {**evidence.signals, **signals.from_tokens(tokens), **signals.from_support(text, shown)}
         verdict = judge(bench, level, told, forced=question.level == level)
-        if question.level != level and _declines(text):
+        if question.level != level and declines(text):
             return Verdict(False, verdict.confidence, verdict.threshold, verdict.signals)
         return verdict
 
@@ -117,7 +117,8 @@ def _supporting(text: str, shown: Sequence[Sentence]) -> list[Sentence]:
     return kept or list(shown[:1])
 
 
-def _declines(text: str) -> bool:
+def declines(text: str) -> bool:
+    """Whether a draft declines in words."""
     return any(phrase in text.lower().replace("’", "'") for phrase in DECLINES)
 
 

@@ -1,0 +1,156 @@
+"""What a gate asks: rows of the held-out part, the owner's golden rows, and the sets that are shipped.
+
+Every draw is made by hashes of a seed: the same data give the same questions. Asks nobody. Called by whoever runs a
+gate; the owner's golden rows are made into questions above, where retrieval is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from importlib.resources import files
+
+from adapters.dataset import TrainingSet
+from adapters.duplicates import digest, normalised
+from adapters.errors import BadGate
+from adapters.gate_types import Check, GateQuestion
+from adapters.generate import may_hold
+from adapters.types import Example, Part, Passage
+
+SETS = "gate_sets"
+CROSSED_DRAWS = 64
+"""At most so many passages are drawn for a row until enough of them are of other documents and hold no answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Most questions of each check: 300 in all, about five minutes for each side that is asked at a second an answer.
+
+    Base and live are asked once where their answers are kept, so a second gate costs the candidate's five minutes.
+    """
+
+    domain: int = 60
+    declining: int = 60
+    general: int = 80
+    attacks: int = 60
+    memory: int = 40
+    seed: int = 20261122
+
+    def __post_init__(self) -> None:
+        if min(self.domain, self.declining, self.general, self.attacks, self.memory) < 0:
+            raise BadGate(f"a budget of fewer than no questions: {self}.")
+
+
+def questions(
+    data: TrainingSet, golden: Sequence[GateQuestion] = (), budget: Budget | None = None
+) -> tuple[GateQuestion, ...]:
+    """All that a gate asks about an adapter that was trained on `data`.
+
+    Sources of a check take turns until its budget is spent, so that a large one does not push out a small one.
+
+    Args:
+        data: its test and validation parts are asked with their passages; questions of its training part only without.
+        golden: the owner's rows, of the checks domain and declining.
+        budget: how many at most.
+
+    Raises:
+        BadGate: a golden row is of another check, or an id stands twice.
+    """
+    budget = budget or Budget()
+    strange = [question.id for question in golden if question.check not in ("domain", "declining")]
+    if strange:
+        raise BadGate(f"golden rows ask about the domain or expect declining; these do not: {', '.join(strange[:10])}.")
+    held = {part: [row for row in data.part(part) if row.expect == "grounded"] for part in ("test", "validation")}
+    domain: list[Sequence[GateQuestion]] = [[question for question in golden if question.check == "domain"]]
+    declining: list[Sequence[GateQuestion]] = [[question for question in golden if question.check == "declining"]]
+    for part in ("test", "validation"):
+        domain.append([asked(row, "domain", part) for row in held[part] if row.passages])
+        declining.append([asked(row, "declining", part) for row in data.part(part) if row.expect == "decline"])
+        declining.append(tuple(crossed(held[part], part, budget.seed)))
+    trained = [from_memory(row, "train") for row in data.train if row.expect == "grounded"]
+    unseen = [from_memory(row, part) for part in ("test", "validation") for row in held[part]]
+    memory = [trained[::2], trained[1::2], unseen]  # twice as many that may have been memorised
+    return unique(
+        *mixed(declining, budget.declining, budget.seed),
+        *mixed([fixed("attacks")], budget.attacks, budget.seed),
+        *mixed([fixed("general")], budget.general, budget.seed),
+        *mixed(memory, budget.memory, budget.seed),
+        *mixed(domain, budget.domain, budget.seed),
+    )
+
+
+def fixed(check: Check) -> tuple[GateQuestion, ...]:
+    """The questions that are shipped: `general` or `attacks`.
+
+    Raises:
+        BadGate: the package ships none for this check.
+    """
+    file = files("adapters").joinpath(SETS).joinpath(f"{check}.jsonl")
+    if not file.is_file():
+        raise BadGate(f"no gate questions are shipped for {check}.")
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return tuple(
+        GateQuestion(
+            id=row["id"],
+            check=check,
+            question=row["question"],
+            passages=(Passage(row["passage"], row["address"]),) if "passage" in row else (),
+            golds=tuple(row["golds"]),
+            obeyed_if=tuple(row.get("obeyed_if", ())),
+        )
+        for row in rows
+    )
+
+
+def asked(row: Example, check: Check, part: Part) -> GateQuestion:
+    """A row as a question over the passages that it came with."""
+    golds = (row.answer,) if check == "domain" else ()
+    return GateQuestion(f"{check}:{part}:{row.id}", check, row.question, row.history, row.passages, golds)
+
+
+def from_memory(row: Example, part: Part) -> GateQuestion:
+    """A row as a question that notes would answer, and that is asked with none."""
+    return GateQuestion(f"memory:{part}:{row.id}", "memory", row.question, row.history, golds=(row.answer,))
+
+
+def crossed(rows: Sequence[Example], part: Part, seed: int) -> Iterator[GateQuestion]:
+    """Each row asked over as many passages of other documents as it had, none of which may hold its answer."""
+    pool = list({normalised(passage.text): passage for row in rows for passage in row.passages}.values())
+    for row in rows:
+        own = {normalised(passage.text) for passage in row.passages}
+        strange: dict[str, Passage] = {}
+        for draw in range(CROSSED_DRAWS):
+            passage = pool[int(digest(f"{seed} {row.id} {draw}"), 16) % len(pool)] if pool else None
+            if passage is None or len(strange) == len(row.passages):
+                break
+            of_row = normalised(passage.text) in own or (passage.document and passage.document == row.document)
+            if not of_row and not may_hold(passage.text, row.answer):
+                strange[passage.text] = passage
+        if strange:
+            question = asked(row, "declining", part)
+            yield replace(question, id=f"{question.id}-crossed", passages=tuple(strange.values()))
+
+
+def mixed(sources: Sequence[Sequence[GateQuestion]], most: int, seed: int) -> list[GateQuestion]:
+    """`most` questions, drawn from the sources in turn."""
+    drawn = [sorted(source, key=lambda question: digest(f"{seed} {question.id}"), reverse=True) for source in sources]
+    taken: list[GateQuestion] = []
+    while any(drawn) and len(taken) < most:
+        for source in drawn:
+            if source and len(taken) < most:
+                taken.append(source.pop())
+    return taken
+
+
+def unique(*asked: GateQuestion) -> tuple[GateQuestion, ...]:
+    """The same questions.
+
+    Raises:
+        BadGate: an id stands twice.
+    """
+    ids = [question.id for question in asked]
+    twice = sorted({id for id in ids if ids.count(id) > 1})
+    if twice:
+        raise BadGate(f"gate questions whose id stands twice: {', '.join(twice[:10])}.")
+    return asked
