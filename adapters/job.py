@@ -19,14 +19,12 @@ from typing import Any
 from adapters.disk import explained, held, sync, write_whole
 from adapters.errors import AdapterError
 
-TRAIN, VALIDATION, PROGRESS, RESULT, CANCEL, LOCK = (
-    "train.jsonl",
-    "validation.jsonl",
-    "progress.jsonl",
-    "result.json",
-    "cancel",
-    ".lock",
-)
+TRAIN, VALIDATION = "train.jsonl", "validation.jsonl"
+PROGRESS, RESULT, CANCEL = "progress.jsonl", "result.json", "cancel"
+TRAINS, CARES = ".trains.lock", ".cares.lock"
+"""Held by the process that trains, and by the one that sees to it that a job is trained, judged and taken in."""
+LOOK_SECONDS = 0.5
+"""How long `claim` waits for a look at the lock by `is_running` to pass, which takes microseconds."""
 ADAPTER = "adapter"
 IGNORED = -100
 """The label of a token that is not learned."""
@@ -183,27 +181,25 @@ def result(folder: Path) -> dict[str, Any] | None:
 
 
 def is_running(folder: Path) -> bool:
-    """Whether a process trains this job now; one that died does not."""
-    try:
-        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError:
-        return False
-    try:
-        return not held(descriptor)
-    finally:
-        os.close(descriptor)
+    """Whether a process works on this job now; one that died does not."""
+    return any(_is_held(folder / lock) for lock in (TRAINS, CARES))
 
 
-def claim(folder: Path) -> int:
-    """Be the process that trains this job, until the descriptor is closed or the process ends.
+def claim(folder: Path, lock: str = TRAINS) -> int:
+    """Be the process that trains this job, or cares for it, until the descriptor is closed or the process ends.
 
     Raises:
         AdapterError: another process does.
     """
-    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-    if held(descriptor):
+    descriptor = os.open(folder / lock, os.O_RDWR | os.O_CREAT, 0o600)
+    deadline = time.monotonic() + LOOK_SECONDS
+    while not held(descriptor):
+        if time.monotonic() > deadline:
+            os.close(descriptor)
+            break
+        time.sleep(0.005)
+    else:
         return descriptor
-    os.close(descriptor)
     raise AdapterError(f"{folder.name} is being trained already. Wait for it, or cancel it.")
 
 
@@ -218,11 +214,24 @@ def state(folder: Path) -> dict[str, Any]:
             now |= {key: value for key, value in line.items() if key not in ("kind", "at")}
             now["curve"] = [point for point in now["curve"] if point[0] < line["step"]]
             now["curve"].append((line["step"], line["loss"]))
-        elif kind in ("done", "failed", "cancelled"):
+        elif kind == "gate":
+            now["stage"], now["gate"] = "gate", (line["done"], line["total"], line["label"])
+        elif kind in ("trained", "done", "failed", "cancelled"):
             now["stage"], now["reason"] = kind, line.get("reason", "")
         elif kind in ("warning", "speed"):
             now[kind] = line
     return now
+
+
+def _is_held(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError:
+        return False
+    try:
+        return not held(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _absolute(path: Path) -> str:

@@ -79,7 +79,7 @@ def train(folder: Path, dry_run: float | None = None) -> None:
         _save_adapter(folder, model)
         loss = trainer.evaluate()["eval_loss"] if held_out else None
         job.write_result(folder, {**watch.result(), "loss_held_out": loss})
-        job.tell(folder, "done")
+        job.tell(folder, "trained")
 
 
 def in_order(rows: Sequence[Row], recipe: Recipe) -> list[Row]:

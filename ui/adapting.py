@@ -17,11 +17,11 @@ from ui.steps import Arguments, Command, Steps, progress_step
 
 if TYPE_CHECKING:
     from adapters.job import Recipe
-    from adapters.overlap import Golden
     from adapters.registry import Registry
     from adapters.types import Example
     from assistant.adapting.planning import Plan
     from assistant.build import Rungs
+    from assistant.evaluation.golden import GoldenRow
 
 QUICK_LOOK_SECONDS = 20.0
 """For so long the speed is measured before a training of which nobody knows how long it would take."""
@@ -92,13 +92,10 @@ def _examples(arguments: Arguments) -> tuple[Example, ...]:
     return read_rows(Path(arguments["data"]), Unsaid(DECLINE, approved_by=by, consent=True))
 
 
-def _golden(arguments: Arguments) -> Golden:
-    from adapters.overlap import Golden
+def _golden(arguments: Arguments) -> list[GoldenRow]:
     from assistant.evaluation.golden import read_golden
 
-    if not arguments.get("golden"):
-        return Golden()
-    return Golden({row.id: row.question for row in read_golden(Path(arguments["golden"])) if not row.history})
+    return list(read_golden(Path(arguments["golden"]))) if arguments.get("golden") else []
 
 
 def _recipe(arguments: Arguments) -> Recipe:

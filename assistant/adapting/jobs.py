@@ -23,7 +23,9 @@ from adapters.errors import AdapterError
 from knowledge.types import Progress
 
 JOBS = "training"
-PLAN, SPEED, LOG = "plan.json", "speed.json", "log.txt"
+PLAN, GATE, SPEED, LOG = "plan.json", "gate.jsonl", "speed.json", "log.txt"
+GATES = "gates"
+"""Folder of a home for what gates asked and were told."""
 POLL_SECONDS = 0.5
 SILENT_MAX = 10
 """Looks at a job that no process holds, after which its process counts as dead."""
@@ -48,7 +50,7 @@ def start(folder: Path) -> None:
         (folder / job.CANCEL).unlink()
     job.tell(folder, "stage", label="starting")
     with (folder / LOG).open("ab") as log:
-        subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "assistant.adapting.process", str(folder.resolve())],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
@@ -56,6 +58,7 @@ def start(folder: Path) -> None:
             stderr=log,
             start_new_session=True,
         )
+    threading.Thread(target=process.wait, name=f"reaps-{folder.name}", daemon=True).start()
 
 
 def follow(folder: Path, cancel: threading.Event) -> Iterator[Progress]:
@@ -167,6 +170,9 @@ def remember_speed(home: Path, tokens_per_second: float) -> None:
 
 def _as_progress(state: Mapping[str, Any]) -> Progress:
     """A job's state as the progress that every surface shows."""
+    if state["stage"] == "gate":
+        done, total, label = state["gate"]
+        return Progress(done, total, f"gate: {label}")
     if not state["steps"]:
         return Progress(0, 1, state["stage"])
     parts = [f"loss {state['loss_smoothed']:.2f}"]

@@ -17,21 +17,26 @@ from typing import TYPE_CHECKING
 from adapters import dataset, job
 from adapters.checks import BaseModel, check_name
 from adapters.errors import AdapterError
+from adapters.gate_questions import Budget, questions
 from adapters.generate import with_passages
 from adapters.job import Job, Recipe, Row
+from adapters.overlap import Golden
 from adapters.preview import Preview, preview
 from adapters.rendering import row_tokens
 from adapters.types import PARTS, Example, Passage, Room
 from assistant import prompts
 from assistant.adapting.jobs import JOBS, PLAN, known_speed
+from assistant.adapting.questions import write_questions
 from assistant.base_model import base_model_of
+from assistant.gating import golden_questions
 from assistant.settings import Settings
 from assistant.types import Message, Question, TrainableModel, Turn
 
 if TYPE_CHECKING:
     from adapters.dataset import TrainingSet
-    from adapters.overlap import Golden
     from assistant.build import Rungs
+    from assistant.evaluation.golden import GoldenRow
+    from knowledge.types import Sentence
 
 ROW_TOKENS_MAX = 1024
 """Longer rows are left out: prompts of serving are shorter, and one such row costs as much as four others."""
@@ -52,7 +57,12 @@ class Plan:
 
 
 def plan(
-    rungs: Rungs, examples: Sequence[Example], name: str, recipe: Recipe | None = None, golden: Golden | None = None
+    rungs: Rungs,
+    examples: Sequence[Example],
+    name: str,
+    recipe: Recipe | None = None,
+    golden: Sequence[GoldenRow] = (),
+    budget: Budget | None = None,
 ) -> Plan:
     """Make a training set of examples and write it as a job.
 
@@ -61,7 +71,8 @@ def plan(
         examples: approved rows.
         name: of the adapter.
         recipe: how to train.
-        golden: questions that must not be trained on.
+        golden: the owner's rows: none may be trained on, and the gate asks them.
+        budget: how many questions the gate asks of each check.
 
     Raises:
         AdapterError: the model cannot be trained, the rows cannot be used, or there is no room.
@@ -71,7 +82,11 @@ def plan(
     recipe, model = recipe or Recipe(), trainable(rungs)
     base = base_model_of(rungs.settings)
     room = Room(lambda example: row_tokens(example, render, model.count_tokens), ROW_TOKENS_MAX)
-    data = dataset.build(with_passages(examples, lambda text: shown(rungs, text)), golden, room)
+    exam = Golden({row.id: row.question for row in golden if not row.history})
+    data = dataset.build(
+        with_passages(examples, lambda text: shown(rungs, Question(text, "", (), "training"))), exam, room
+    )
+    asked = tuple(golden_questions(golden, lambda question: sentences(rungs, question)))
     rows = {part: [row_of(model, example) for example in data.part(part)] for part in ("train", "validation")}
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     folder = rungs.settings.home / JOBS / f"{name}-{stamp}"
@@ -80,6 +95,7 @@ def plan(
         folder, Job(name, model.weights, cache, recipe, rungs.settings.threads), rows["train"], rows["validation"]
     )
     _write_plan(folder, rungs.settings, base, data)
+    write_questions(folder, questions(data, asked, budget))
     tokens = sum(map(len, rows["train"])) * recipe.epochs
     speed = known_speed(rungs.settings.home)
     look = preview(data, room.tokens_of, model.count_tokens)
@@ -104,14 +120,18 @@ def row_of(model: TrainableModel, example: Example) -> Row:
     return Row(tuple(prompt), tuple(completion))
 
 
-def shown(rungs: Rungs, text: str) -> tuple[Passage, ...]:
-    """What serving would show a model for a question that stands alone."""
+def sentences(rungs: Rungs, question: Question) -> Sequence[Sentence]:
+    """The sentences that serving would show a model."""
     from assistant.build import evidence_tokens
     from assistant.levels.rag import shown_to_a_model
 
-    evidence = rungs.assistant.find(Question(text, "", (), "training"))
-    sentences = shown_to_a_model(evidence, rungs.model, evidence_tokens(rungs.settings))
-    return tuple(Passage(s.text, prompts.address_of(s), s.passage.document) for s in sentences)
+    return shown_to_a_model(rungs.assistant.find(question), rungs.model, evidence_tokens(rungs.settings))
+
+
+def shown(rungs: Rungs, question: Question) -> tuple[Passage, ...]:
+    """As `sentences`, as passages of an example."""
+    found = sentences(rungs, question)
+    return tuple(Passage(s.text, prompts.address_of(s), s.passage.document) for s in found)
 
 
 def trainable(rungs: Rungs) -> TrainableModel:

@@ -83,7 +83,7 @@ def test_an_adapter_is_learned_and_its_files_are_clean(make: Callable[..., Path]
     pickles = [path for path in folder.rglob("*") if path.suffix in (".bin", ".pt", ".pth", ".pkl")]
     assert not pickles
     state = job.state(folder)
-    assert state["stage"] == "done"
+    assert state["stage"] == "trained"
     assert state["step"] == state["steps"] == result["steps"]
     assert len(state["curve"]) == result["steps"]
     assert state["tokens_per_second"] > 0
