@@ -169,6 +169,24 @@ def adapters_import(rungs: Rungs, arguments: Arguments, cancel: threading.Event)
     yield {"result": _summary(card)}
 
 
+def adapters_compare(rungs: Rungs, arguments: Arguments, cancel: threading.Event) -> Steps:
+    """Revisions side by side on one question."""
+    from assistant.adapting.comparing import BASE, compare
+
+    registry = rungs.registry
+    sides: list[tuple[str, str] | None] = []
+    for word in map(str, arguments["sides"]):
+        name, _, revision = word.partition("@")
+        sides.append(None if word == BASE else _named(registry, {"name": name, "revision": revision}))
+    said = []
+    for one in compare(rungs, sides, str(arguments["question"])):
+        said.append(asdict(one))
+        yield progress_step(Progress(len(said), len(sides), one.side))
+        if cancel.is_set():
+            return
+    yield {"result": {"question": arguments["question"], "answers": said}}
+
+
 COMMANDS: Mapping[str, Command] = {
     "train": train,
     "adapters-list": adapters_list,
@@ -179,6 +197,7 @@ COMMANDS: Mapping[str, Command] = {
     "adapters-remove": adapters_remove,
     "adapters-export": adapters_export,
     "adapters-import": adapters_import,
+    "adapters-compare": adapters_compare,
 }
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from assistant.settings import Settings
 
 COMMAND_NAMES = "serve ask ingest reindex search evaluate calibrate train doctor prepare".split()
-ADAPTER_COMMANDS = "list show promote rollback retire remove export import".split()
+ADAPTER_COMMANDS = "list show promote rollback retire remove export import compare".split()
 QUESTION_BYTES = 4 * 1024 * 1024
 """More is not read from standard input; the longest question that is answered is far shorter."""
 

@@ -152,3 +152,18 @@ def adapters_import(
     """Take in an adapter as a candidate; nothing in it is executed."""
     arguments = {"path": str(path.absolute()), "name": name}
     run_command("adapters-import", arguments, home, as_json, printing.print_decided)
+
+
+@adapters_app.command("compare", epilog='Example: rungs adapters compare base house-style --question "How do I start?"')
+def adapters_compare(
+    sides: Annotated[
+        list[str], typer.Argument(metavar="SIDE...", help="`base`, an adapter's name, or NAME@REVISION; two or more.")
+    ],
+    question: Annotated[str, typer.Option(help="What all of them are asked, over the same evidence.")],
+    as_json: Json = False,
+    home: Home = None,
+) -> None:
+    """Let revisions answer one question, side by side."""
+    if len(sides) < 2:
+        raise typer.BadParameter("name at least two sides, for example: base house-style")
+    run_command("adapters-compare", {"sides": sides, "question": question}, home, as_json, printing.print_comparison)

@@ -253,6 +253,16 @@ def _model(name: str, patient: Patient) -> Check:
     return Check(name, True, f"{model.name} ({model.fingerprint}) answers; {model.context_tokens:,} tokens of context")
 
 
+def _adapters(name: str, patient: Patient) -> Check:
+    from assistant.serving import serving_of
+
+    serving = serving_of(patient.settings)
+    if serving.problems:
+        return Check(name, False, "; ".join(serving.problems), ADAPTERS_FIX)
+    served = ", ".join(serving.versions.values()) or "none is promoted; level lora is skipped"
+    return Check(name, True, served)
+
+
 def _calibration(name: str, patient: Patient) -> Check:
     rungs = patient.whole
     versions, calibration = dict(rungs.assistant.versions()), rungs.calibration
@@ -294,6 +304,7 @@ EMBEDDER_FIX = "check the setting `embedder`; for the default run `pip install -
 MODEL_FIX = "check the settings that begin with `model`, then run `rungs doctor` again"
 PORT_FIX = "stop what listens there, or choose another: `rungs serve --port 7861`"
 CALIBRATION_FIX = "run `rungs calibrate GOLDEN.jsonl --max-wrong 0.05` with your own golden set"
+ADAPTERS_FIX = "roll back to a whole one, or retire it: `rungs adapters rollback NAME`, `rungs adapters retire NAME`"
 CHECKS: tuple[tuple[str, Look, tuple[str, ...], str], ...] = (
     ("python", _python, (), ""),
     ("packages", _packages, (), INSTALL),
@@ -302,6 +313,7 @@ CHECKS: tuple[tuple[str, Look, tuple[str, ...], str], ...] = (
     ("weights", _weights, (), "run `rungs prepare`"),
     ("embedder", _embedder, (), EMBEDDER_FIX),
     ("index", _index, ("database", "embedder"), "run `rungs reindex`"),
+    ("adapters", _adapters, ("weights",), ADAPTERS_FIX),
     ("model", _model, ("weights",), MODEL_FIX),
     ("calibration", _calibration, ("database", "embedder", "index", "model"), CALIBRATION_FIX),
     ("port", _port, (), PORT_FIX),

@@ -166,17 +166,26 @@ def print_adapters(result: Mapping[str, Any]) -> None:
     if not result["adapters"]:
         typer.echo("There is no adapter yet. Train one with: rungs train --data rows.jsonl --name NAME")
     else:
-        table = Table("name", "revision", "stage", "made", "rank", "loss", "gate")
+        table = Table("name", "stage", "made", "loss", "gate")
+        table.add_column("revision", no_wrap=True)
         for one in result["adapters"]:
             loss = "" if one["loss_last"] is None else f"{one['loss_first']:.2f} to {one['loss_last']:.2f}"
             gate = (one["gate"] or "not run").replace("_", " ")
             made = one["created_at"][:16].replace("T", " ")
-            table.add_row(one["name"], one["revision"], one["stage"], made, str(one["rank"]), loss, gate)
+            table.add_row(one["name"], one["stage"], made, loss, gate, one["revision"])
         Console().print(table)
     for site, name in result["sites"].items():
         say(f"{'everybody' if site == 'default' else site} is served by {name}")
     for problem in result["problems"]:
         say(f"! {problem}")
+
+
+def print_comparison(result: Mapping[str, Any]) -> None:
+    """Answers side by side, one below the other."""
+    for one in result["answers"]:
+        sure = "" if one["logprob_mean"] is None else f", mean log-probability {one['logprob_mean']:.2f}"
+        typer.secho(f"{one['side']}  ({one['seconds']:.1f} s{sure})", bold=True)
+        say(f"  {one['text'] or '(nothing)'}")
 
 
 def print_decided(result: Mapping[str, Any]) -> None:

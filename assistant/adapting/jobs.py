@@ -29,6 +29,8 @@ GATES = "gates"
 POLL_SECONDS = 0.5
 SILENT_MAX = 10
 """Looks at a job that no process holds, after which its process counts as dead."""
+STARTING_MAX = 120
+"""The same for one that was just started, whose first imports may take long on a busy machine."""
 ROOT = Path(__file__).resolve().parents[2]
 _JOB_NAME = re.compile(r"(?P<name>.+)-\d{8}-\d{6}")
 

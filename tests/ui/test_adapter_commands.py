@@ -134,6 +134,18 @@ def test_an_exported_file_is_imported_as_a_candidate_under_its_content(rungs: Ru
     assert (adopted["revision"], adopted["gate"]) == (card.revision, None)
 
 
+def test_revisions_answer_one_question_side_by_side(rungs: Rungs, tmp_path: Path) -> None:
+    card = candidate(rungs, tmp_path / "compared", "compared", 10)
+    sides = ["base", "compared", f"compared@{card.revision}"]
+    result = run(rungs, "adapters-compare", sides=sides, question="How is the lamp switched on?")
+    base, one, same = result["answers"]
+    assert [a["side"] for a in (base, one)] == ["base", f"compared@{card.revision}"]
+    assert one["text"] == same["text"] != base["text"]
+    assert base["logprob_min"] <= base["logprob_mean"] <= 0
+    with pytest.raises(AdapterError, match="no adapter called nobody"):
+        run(rungs, "adapters-compare", sides=["base", "nobody"], question="How is the lamp switched on?")
+
+
 def test_each_site_has_the_adapter_that_the_settings_name(rungs: Rungs, tmp_path: Path) -> None:
     cards = [candidate(rungs, tmp_path / name, name, seed) for name, seed in (("alpha", 5), ("beta", 6))]
     for card in cards:
