@@ -14,6 +14,7 @@ from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -102,6 +103,8 @@ def read_settings(**flags: Any) -> Settings:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
         raise BadSettings("settings: " + "; ".join(_in_words(e) for e in error.errors())) from error
+    except SettingsError as error:  # only a mapping is more than a text there
+        raise BadSettings('settings: RUNGS_ADAPTERS is no JSON object. Write it like {"default": "house"}.') from error
     except tomllib.TOMLDecodeError as error:
         raise BadSettings(f"{SETTINGS_FILE} is not valid TOML: {error}. Mend that line.") from error
     except (OSError, UnicodeDecodeError) as error:

@@ -54,11 +54,21 @@ def test_a_flag_that_was_not_given_hides_nothing(monkeypatch: pytest.MonkeyPatch
 def test_every_setting_can_come_from_the_environment(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     default = Settings.model_fields[name].default
     values = {"demo": "false", "model": "scripted", "rag_answers_by": "quoting", "connect_seconds": "7.5"}
+    values["adapters"] = '{"docs": "manual"}'
     text = values.get(name) or ("777" if isinstance(default, (int, float)) else "elsewhere")
     monkeypatch.setenv(f"RUNGS_{name.upper()}", "33" if name in ("slots", "passages") else text)
     settings = read_settings()
     assert getattr(settings, name) != default
     assert settings.model_dump(exclude_defaults=True).keys() == {name}
+
+
+def test_a_mapping_that_is_no_json_is_said_with_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNGS_ADAPTERS", "docs=manual")
+    with pytest.raises(BadSettings, match=r'RUNGS_ADAPTERS.*JSON.*\{"default": "house"\}'):
+        read_settings()
+    monkeypatch.setenv("RUNGS_ADAPTERS", '["docs"]')
+    with pytest.raises(BadSettings, match="adapters"):
+        read_settings()
 
 
 @pytest.mark.parametrize(
