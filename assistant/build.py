@@ -76,16 +76,13 @@ class Rungs:
         with _RENEWING:
             present = self.assistant.current
             serving = serving_of(self.settings)
-            model, before = present.model, present.model
-            if serving.versions != present.adapters:
-                model = make_model(self.settings, serving.folders)
-            try:
+            with ExitStack() as opened:
+                model = present.model
+                if serving.versions != present.adapters:
+                    model = opened.enter_context(closing(make_model(self.settings, serving.folders)))
                 calibration = find_calibration(self.settings.home, model.fingerprint)
                 crew = crew_of(self.settings, self.store, self.traces, model, calibration, serving)
-            except BaseException:
-                if model is not before:
-                    model.close()
-                raise
+                opened.pop_all()
             self.assistant.exchange(crew)
 
     def close(self) -> None:
