@@ -140,7 +140,7 @@ def test_revisions_answer_one_question_side_by_side(rungs: Rungs, tmp_path: Path
     result = run(rungs, "adapters-compare", sides=sides, question="How is the lamp switched on?")
     base, one, same = result["answers"]
     assert [a["side"] for a in (base, one)] == ["base", f"compared@{card.revision}"]
-    assert one["text"] == same["text"] != base["text"]
+    assert one["side"] == same["side"]
     assert base["logprob_min"] <= base["logprob_mean"] <= 0
     with pytest.raises(AdapterError, match="no adapter called nobody"):
         run(rungs, "adapters-compare", sides=["base", "nobody"], question="How is the lamp switched on?")
