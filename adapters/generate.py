@@ -194,16 +194,16 @@ def _shuffled(id: str, passages: Sequence[Passage], seed: int) -> tuple[Passage,
     return tuple(sorted(passages, key=lambda passage: digest(f"{seed} {id} {passage.address} {passage.text}")))
 
 
-def with_passages(examples: Sequence[Example], find: Callable[[str], Sequence[Passage]]) -> tuple[Example, ...]:
+def with_passages(examples: Sequence[Example], find: Callable[[Example], Sequence[Passage]]) -> tuple[Example, ...]:
     """Rows that come without passages get what retrieval finds for their question, as serving would show it.
 
     Args:
-        examples: rows; those that have passages, or a history, stay as they are.
-        find: retrieval, best passage first.
+        examples: rows; those that have passages stay as they are.
+        find: retrieval for a row's question in its conversation, best passage first.
     """
     done = []
     for example in examples:
-        found = () if example.passages or example.history else tuple(find(example.question))
+        found = () if example.passages else tuple(find(example))
         expect = "grounded" if found and example.expect == "style" else example.expect
         done.append(replace(example, passages=found or example.passages, expect=expect))
     return tuple(done)

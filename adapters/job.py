@@ -3,7 +3,7 @@
 The one that wants an adapter writes the folder and reads its progress; the one that trains reads the rows and writes
 the progress. Rows are token ids, made by whoever serves, so that training sees exactly what serving shows.
 
-    job.json  train.jsonl  validation.jsonl  progress.jsonl  checkpoint-N/  adapter/  result.json
+    job.json  train.jsonl  general.jsonl  validation.jsonl  progress.jsonl  checkpoint-N/  adapter/  result.json
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from adapters.disk import explained, held, sync, write_whole
 from adapters.errors import AdapterError
 
 TRAIN, VALIDATION = "train.jsonl", "validation.jsonl"
+GENERAL = "general.jsonl"
+"""Rows that are trained on beside the owner's, so that nothing is forgotten; there once somebody made them."""
 PROGRESS, RESULT, CANCEL = "progress.jsonl", "result.json", "cancel"
 TRAINS, CARES = ".trains.lock", ".cares.lock"
 """Held by the process that trains, and by the one that sees to it that a job is trained, judged and taken in."""
@@ -103,11 +105,17 @@ def write(folder: Path, job: Job, train: Sequence[Row], validation: Sequence[Row
         raise AdapterError("there is no row to train on.")
     with explained(f"{folder} cannot be written"):
         folder.mkdir(parents=True, exist_ok=True)
-        for name, rows in ((TRAIN, train), (VALIDATION, validation)):
-            lines = (json.dumps([row.prompt, row.completion], separators=(",", ":")) for row in rows)
-            _write(folder / name, "".join(f"{line}\n" for line in lines))
+        write_rows(folder, TRAIN, train)
+        write_rows(folder, VALIDATION, validation)
         told = asdict(job) | {"weights": _absolute(job.weights), "cache": str(job.cache.resolve())}
         _write(folder / "job.json", json.dumps(told, indent=1))
+
+
+def write_rows(folder: Path, name: str, rows: Sequence[Row]) -> None:
+    """Write one file of rows, whole or not at all."""
+    lines = (json.dumps([row.prompt, row.completion], separators=(",", ":")) for row in rows)
+    with explained(f"{folder / name} cannot be written"):
+        _write(folder / name, "".join(f"{line}\n" for line in lines))
 
 
 def read(folder: Path) -> Job:
@@ -127,7 +135,7 @@ def read(folder: Path) -> Job:
 
 
 def rows(folder: Path, name: str) -> list[Row]:
-    """The rows of a job: `TRAIN` or `VALIDATION`."""
+    """The rows of a job: `TRAIN`, `GENERAL` or `VALIDATION`."""
     try:
         with (folder / name).open(encoding="utf-8") as file:
             return [Row(tuple(prompt), tuple(completion)) for prompt, completion in map(json.loads, file)]
@@ -214,8 +222,8 @@ def state(folder: Path) -> dict[str, Any]:
             now |= {key: value for key, value in line.items() if key not in ("kind", "at")}
             now["curve"] = [point for point in now["curve"] if point[0] < line["step"]]
             now["curve"].append((line["step"], line["loss"]))
-        elif kind == "gate":
-            now["stage"], now["gate"] = "gate", (line["done"], line["total"], line["label"])
+        elif kind in ("general", "gate"):
+            now["stage"], now["asking"] = kind, (line["done"], line["total"], line["label"])
         elif kind in ("trained", "done", "failed", "cancelled"):
             now["stage"], now["reason"] = kind, line.get("reason", "")
         elif kind in ("warning", "speed"):

@@ -59,6 +59,8 @@ def train(folder: Path, dry_run: float | None = None) -> None:
     """
     the = job.read(folder)
     rows, held_out = job.rows(folder, job.TRAIN), job.rows(folder, job.VALIDATION)
+    if (folder / job.GENERAL).exists():
+        rows += job.rows(folder, job.GENERAL)
     job.tell(folder, "stage", label="loading the model")
     model, tokenizer = _adapted(the)
     trainer = _trainer(folder, the, model, tokenizer, in_order(rows, the.recipe), held_out, dry_run)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from assistant import prompts
 from assistant.answering import Answering
 from assistant.confidence import Calibration, find_calibration
+from assistant.corrections import CorrectionStore
 from assistant.deployment import Crew, Deployment
 from assistant.finding import EvidenceFinder
 from assistant.levels import LEVELS
@@ -66,6 +67,11 @@ class Rungs:
             AdapterError: the model at hand keeps its adapters elsewhere.
         """
         return registry_of(self.settings)
+
+    @property
+    def corrections(self) -> CorrectionStore:
+        """What people corrected."""
+        return CorrectionStore(self.engine)
 
     def renew(self) -> None:
         """Take up what was promoted, rolled back or calibrated, for every question that begins from now on.

@@ -1,7 +1,7 @@
 """The tables of the assistant's room, as SQLAlchemy sees them. Changed together with a revision in `migrations/`.
 
 Columns hold what one filters and counts by; `record` holds the whole trace as JSON. Rows are ordered by `number`,
-never by the clock. Called by `traces.py` and Alembic.
+never by the clock. Called by `traces.py`, `corrections.py` and Alembic.
 """
 
 from __future__ import annotations
@@ -81,4 +81,23 @@ handoffs = Table(
     Column("reason", Text, nullable=False),
     Column("summary", Text, nullable=False),
     Column("asked_at", Text, nullable=False),
+)
+corrections = Table(
+    "corrections",
+    METADATA,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("question", Text, ForeignKey("questions.id", ondelete="CASCADE"), nullable=False),
+    Column("draft", Text, nullable=False),
+    Column("correction", Text, nullable=False),
+    Column("distance", Float, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("consent", Boolean, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("made_by", Text, nullable=False),
+    Column("made_at", Text, nullable=False),
+    Column("reviewed_by", Text),
+    Column("reviewed_at", Text),
+    Index("corrections_by_question", "question"),
+    Index("corrections_by_state", "state"),
 )

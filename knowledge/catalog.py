@@ -189,6 +189,16 @@ def passage_by_id(connection: Connection, passage_id: str) -> Passage | None:
     return None if row is None else _passage(row)
 
 
+def passages_in_order(connection: Connection, source: str | None, path: str | None) -> list[Passage]:
+    """Passages in reading order: of one source, of one of its documents, or all."""
+    query = _PASSAGE.order_by(documents.c.source, documents.c.path, passages.c.position)
+    if source is not None:
+        query = query.where(documents.c.source == source)
+    if path is not None:
+        query = query.where(documents.c.path == path)
+    return [_passage(row) for row in connection.execute(query)]
+
+
 def passages_by_number(connection: Connection, numbers: Sequence[int]) -> dict[int, Passage]:
     """Passages by number; those that are gone are missing."""
     return {row.number: _passage(row) for row in _chosen(connection, _PASSAGE, passages.c.number, numbers)}

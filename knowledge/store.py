@@ -109,6 +109,11 @@ class KnowledgeStore:
         with reading(self._engine) as connection:
             return catalog.passage_by_id(connection, clean(passage_id))
 
+    def passages(self, source: str | None = None, document: str | None = None) -> tuple[Passage, ...]:
+        """Passages in reading order: of one source, of one of its documents, or all."""
+        with reading(self._engine) as connection:
+            return tuple(catalog.passages_in_order(connection, source, document))
+
     def count(self) -> int:
         """How many passages there are."""
         return self._count

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import threading
 from collections.abc import Generator, Mapping
 from contextlib import closing
@@ -13,15 +12,14 @@ from typing import TYPE_CHECKING, Any, cast
 from adapters.card import AdapterCard, card_json
 from adapters.errors import AdapterError
 from knowledge.types import Progress
-from ui.steps import Arguments, Command, Steps, progress_step
+from ui.examples import examples_of, golden_of
+from ui.steps import Arguments, Command, Steps, decided_by, progress_step
 
 if TYPE_CHECKING:
     from adapters.job import Recipe
     from adapters.registry import Registry
-    from adapters.types import Example
     from assistant.adapting.planning import Plan
     from assistant.build import Rungs
-    from assistant.evaluation.golden import GoldenRow
 
 QUICK_LOOK_SECONDS = 20.0
 """For so long the speed is measured before a training of which nobody knows how long it would take."""
@@ -37,7 +35,7 @@ def train(rungs: Rungs, arguments: Arguments, cancel: threading.Event) -> Steps:
         yield {"note": f"going on with {folder.name}"}
     else:
         planned = planning.plan(
-            rungs, _examples(arguments), str(arguments["name"]), _recipe(arguments), _golden(arguments)
+            rungs, examples_of(rungs, arguments), str(arguments["name"]), _recipe(arguments), golden_of(arguments)
         )
         folder = planned.folder
         if arguments.get("preview"):
@@ -83,21 +81,6 @@ def _estimate_in_words(seconds: float) -> str:
     return f"this will take about {told}, longer while questions are answered. Ctrl-C saves and stops."
 
 
-def _examples(arguments: Arguments) -> tuple[Example, ...]:
-    """The rows of a file; who names the file vouches for those that say nothing themselves."""
-    from adapters.reading import Unsaid, read_rows
-    from assistant.prompts import DECLINE
-
-    by = str(arguments.get("by") or "owner")
-    return read_rows(Path(arguments["data"]), Unsaid(DECLINE, approved_by=by, consent=True))
-
-
-def _golden(arguments: Arguments) -> list[GoldenRow]:
-    from assistant.evaluation.golden import read_golden
-
-    return list(read_golden(Path(arguments["golden"]))) if arguments.get("golden") else []
-
-
 def _recipe(arguments: Arguments) -> Recipe:
     from adapters.job import Recipe
 
@@ -127,20 +110,20 @@ def adapters_promote(rungs: Rungs, arguments: Arguments, cancel: threading.Event
     """Make a revision live, for every question from now on."""
     registry = rungs.registry
     name, revision = _named(registry, arguments, newest=True)
-    card = registry.promote(name, revision, _by(arguments), arguments.get("reason"))
+    card = registry.promote(name, revision, decided_by(arguments), arguments.get("reason"))
     yield from _taken_up(rungs, card)
 
 
 def adapters_rollback(rungs: Rungs, arguments: Arguments, cancel: threading.Event) -> Steps:
     """Make the revision live that was live before."""
-    card = rungs.registry.rollback(str(arguments["name"]), _by(arguments), arguments.get("reason"))
+    card = rungs.registry.rollback(str(arguments["name"]), decided_by(arguments), arguments.get("reason"))
     yield from _taken_up(rungs, card)
 
 
 def adapters_retire(rungs: Rungs, arguments: Arguments, cancel: threading.Event) -> Steps:
     """Take a revision out of service."""
     registry = rungs.registry
-    card = registry.retire(*_named(registry, arguments), _by(arguments), arguments.get("reason"))
+    card = registry.retire(*_named(registry, arguments), decided_by(arguments), arguments.get("reason"))
     yield from _taken_up(rungs, card)
 
 
@@ -223,14 +206,6 @@ def _named(registry: Registry, arguments: Arguments, newest: bool = False) -> tu
         what = "candidate" if newest and cards else "adapter"
         raise AdapterError(f"there is no {what} called {name}. `rungs adapters list` shows what there is.")
     return name, chosen[0].revision
-
-
-def _by(arguments: Arguments) -> str:
-    """Who decides: as given, else who is logged in."""
-    try:
-        return str(arguments.get("by") or getpass.getuser())
-    except (OSError, KeyError):  # a container's user without a name
-        return "owner"
 
 
 def _summary(card: AdapterCard) -> dict[str, Any]:

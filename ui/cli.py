@@ -17,13 +17,13 @@ import typer
 
 from ui import printing
 from ui.cli_adapting import adapters_app, train
+from ui.cli_examples import examples_app
 from ui.running import Bar, Home, Json, guarded, run_command, settings_of
 
 if TYPE_CHECKING:
     from assistant.settings import Settings
 
 COMMAND_NAMES = "serve ask ingest reindex search evaluate calibrate train doctor prepare".split()
-ADAPTER_COMMANDS = "list show promote rollback retire remove export import compare".split()
 QUESTION_BYTES = 4 * 1024 * 1024
 """More is not read from standard input; the longest question that is answered is far shorter."""
 
@@ -37,8 +37,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 sources_app = typer.Typer(help="What is known and from where.", no_args_is_help=True, rich_markup_mode=None)
-app.add_typer(sources_app, name="sources")
-app.add_typer(adapters_app, name="adapters")
+GROUPS = {"sources": sources_app, "adapters": adapters_app, "examples": examples_app}
+for _name, _group in GROUPS.items():
+    app.add_typer(_group, name=_name)
 
 
 class LevelChoice(StrEnum):
@@ -69,12 +70,8 @@ def _root(
         raise typer.BadParameter("no command given. See rungs --help")
     if home:  # the commands' own --home wins
         given = {"home": str(home)}
-        commands = {name: given for name in COMMAND_NAMES}
-        context.default_map = {
-            **commands,
-            "sources": {name: given for name in ("list", "remove")},
-            "adapters": {name: given for name in ADAPTER_COMMANDS},
-        }
+        groups = {name: {one.name: given for one in group.registered_commands} for name, group in GROUPS.items()}
+        context.default_map = {**{name: given for name in COMMAND_NAMES}, **groups}
 
 
 @app.command(epilog="Example: rungs serve --port 8080")

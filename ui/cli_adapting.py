@@ -18,8 +18,12 @@ adapters_app = typer.Typer(
 def train(
     name: Annotated[str, typer.Option(help="What to call the adapter: small letters, digits and hyphens.")],
     data: Annotated[
-        Path | None, typer.Option(help="JSONL of `question`, `answer`, optional `passages`, `source`, `approved_by`.")
+        Path | None,
+        typer.Option(help="JSONL of `question`, `answer`, optional `passages`, `source`, `approved_by`; or CSV pairs."),
     ] = None,
+    corrections: Annotated[
+        bool, typer.Option("--corrections", help="Train on approved corrections (`rungs examples`), too.")
+    ] = False,
     golden: Annotated[Path | None, typer.Option(help="A golden set: none of it may be trained on.")] = None,
     preview: Annotated[
         bool, typer.Option("--preview", help="Only look at the rows: counts, lengths, warnings.")
@@ -37,11 +41,12 @@ def train(
     home: Home = None,
 ) -> None:
     """Train an adapter on examples. It becomes a candidate; a person promotes it."""
-    if (data is None) == (not resume):
-        raise typer.BadParameter("give either --data FILE or --resume")
+    if (data is None and not corrections) == (not resume):
+        raise typer.BadParameter("give --data FILE or --corrections, or else --resume")
     arguments = {
         "name": name,
         "data": str(data.absolute()) if data else None,
+        "corrections": corrections,
         "golden": str(golden.absolute()) if golden else None,
         "preview": preview,
         "dry_run": dry_run,

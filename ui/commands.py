@@ -18,6 +18,7 @@ from assistant.errors import AssistantError
 from assistant.types import Attempt, Citation, Climbing, Event, Finished, Question, Trace
 from knowledge.types import Hit, IngestReport, Progress
 from ui.adapting import COMMANDS as ADAPTING
+from ui.examples import COMMANDS as EXAMPLES
 from ui.steps import Arguments, Command, Step, Steps, progress_step
 
 if TYPE_CHECKING:
@@ -144,6 +145,7 @@ COMMANDS: Mapping[str, Command] = {
     "evaluate": evaluate,
     "calibrate": calibrate,
     **ADAPTING,
+    **EXAMPLES,
 }
 
 

@@ -225,3 +225,29 @@ def _check_in_words(check: Mapping[str, Any]) -> str:
     verdict = {True: "passed", False: "FAILED", None: "told"}[check["passed"]]
     sides = f"{share(check['base'])} to {share(check['candidate'])}"
     return f"{check['name']:<22} {sides}, difference {share(check['difference'])}{interval}, n {check['n']}: {verdict}"
+
+
+def print_corrections(result: Mapping[str, Any]) -> None:
+    """What people corrected, with what waits for a reviewer."""
+    typer.echo(", ".join(f"{count} {state}" for state, count in result["counts"].items()))
+    for one in result["corrections"]:
+        print_correction(one)
+
+
+def print_correction(one: Mapping[str, Any]) -> None:
+    """One correction."""
+    consent = "" if one["consent"] else ", no consent: it will not be trained on"
+    say(f"\n{one['id']}  {one['state']} by {one['reviewed_by'] or one['made_by']}{consent}")
+    say(f"  question    {one['question'][:300]}")
+    say(f"  draft       {one['draft'][:300] or '(none)'}")
+    say(f"  correction  {one['correction'][:300]}  ({one['distance']:.0%} different)")
+
+
+def print_written(result: Mapping[str, Any]) -> None:
+    """Rows that were written."""
+    if "file" in result:
+        say(f"{result['rows']} rows on {result['questions']} questions in {result['file']}; read them before training")
+        return
+    say(f"{result['folder']}: " + ", ".join(f"{count} {part}" for part, count in result["rows"].items()))
+    for reason, count in result["left_out"].items():
+        say(f"  left out: {count} {reason}")

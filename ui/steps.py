@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import threading
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import asdict
@@ -24,3 +25,11 @@ Command = Callable[["Rungs", Arguments, threading.Event], Steps]
 def progress_step(step: Progress) -> Step:
     """A step of progress."""
     return {"progress": asdict(step)}
+
+
+def decided_by(arguments: Arguments) -> str:
+    """Who decides: as given, else who is logged in."""
+    try:
+        return str(arguments.get("by") or getpass.getuser())
+    except (OSError, KeyError):  # a container's user without a name
+        return "owner"

@@ -172,9 +172,9 @@ def remember_speed(home: Path, tokens_per_second: float) -> None:
 
 def _as_progress(state: Mapping[str, Any]) -> Progress:
     """A job's state as the progress that every surface shows."""
-    if state["stage"] == "gate":
-        done, total, label = state["gate"]
-        return Progress(done, total, f"gate: {label}")
+    if state["stage"] in ("general", "gate"):
+        done, total, label = state["asking"]
+        return Progress(done, total, f"{state['stage']} questions: {label}")
     if not state["steps"]:
         return Progress(0, 1, state["stage"])
     parts = [f"loss {state['loss_smoothed']:.2f}"]

@@ -6,7 +6,6 @@ the base model and the live adapter said is kept. Its own process, started by `p
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Mapping
@@ -19,34 +18,20 @@ from typing import Any
 
 from adapters import gate, gate_samples, job
 from adapters.card import AdapterCard, DataSource, GateReport, Lineage, TrainingSettings
-from adapters.errors import AdapterError
 from adapters.gate_asking import Kept
 from adapters.gate_types import GateResult, Side
 from adapters.job import Job
 from adapters.registry import Registry
+from assistant.adapting import general
 from assistant.adapting.jobs import GATES, PLAN, remember_speed
 from assistant.adapting.planning import TRAINING_PARTS
 from assistant.adapting.questions import read_questions
+from assistant.adapting.stages import run_stage
 from assistant.gating import Answering, judge_by
 from assistant.serving import registry_of
 from assistant.settings import Settings
 
 CANDIDATE, LIVE = "candidate", "live"
-
-
-def main() -> int:
-    """The process: what goes wrong stands in the folder."""
-    parser = argparse.ArgumentParser(prog="python -m assistant.adapting.judging", description="Judge a trained job.")
-    parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder
-    try:
-        judge(folder)
-    except Exception as error:  # the process's edge: whoever waits reads the reason in the folder
-        told = str(error) if isinstance(error, AdapterError) else f"{type(error).__name__}: {error}"
-        job.tell(folder, "failed", reason=told)
-        print(told, file=sys.stderr)
-        return 1
-    return 0
 
 
 def judge(folder: Path) -> None:
@@ -60,6 +45,8 @@ def judge(folder: Path) -> None:
     remember_speed(settings.home, result["tokens_per_second"])
     job.tell(folder, "stage", label="taking it in")
     registry = registry_of(settings)
+    kept = len(job.rows(folder, job.GENERAL)) if (folder / job.GENERAL).exists() else 0
+    told["sources"] += [{"name": general.SOURCE, "rows": kept, "licence": "its own"}] if kept else []
     added = registry.add(folder / job.ADAPTER, _card(the, told, result))
     report = _gated(folder, settings, registry, added)
     if report is not None:
@@ -142,4 +129,4 @@ def _versions() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_stage(judge))

@@ -25,6 +25,7 @@ from adapters.preview import Preview, preview
 from adapters.rendering import row_tokens
 from adapters.types import PARTS, Example, Passage, Room
 from assistant import prompts
+from assistant.adapting import general
 from assistant.adapting.jobs import JOBS, PLAN, known_speed
 from assistant.adapting.questions import write_questions
 from assistant.base_model import base_model_of
@@ -51,7 +52,7 @@ class Plan:
     data: TrainingSet
     preview: Preview
     tokens: int
-    """Of all rows and epochs, prompts included."""
+    """Of all rows and epochs, prompts and general rows included."""
     seconds: float | None
     """How long it will take, by the speed of the last training here; None where there was none."""
 
@@ -81,11 +82,7 @@ def plan(
     check_installed()
     recipe, model = recipe or Recipe(), trainable(rungs)
     base = base_model_of(rungs.settings)
-    room = Room(lambda example: row_tokens(example, render, model.count_tokens), ROW_TOKENS_MAX)
-    exam = Golden({row.id: row.question for row in golden if not row.history})
-    data = dataset.build(
-        with_passages(examples, lambda text: shown(rungs, Question(text, "", (), "training"))), exam, room
-    )
+    data = training_set(rungs, examples, golden)
     asked = tuple(golden_questions(golden, lambda question: sentences(rungs, question)))
     rows = {part: [row_of(model, example) for example in data.part(part)] for part in ("train", "validation")}
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
@@ -96,10 +93,25 @@ def plan(
     )
     _write_plan(folder, rungs.settings, base, data)
     write_questions(folder, questions(data, asked, budget))
-    tokens = sum(map(len, rows["train"])) * recipe.epochs
+    tokens = (sum(map(len, rows["train"])) + general.tokens(model, len(rows["train"]))) * recipe.epochs
     speed = known_speed(rungs.settings.home)
-    look = preview(data, room.tokens_of, model.count_tokens)
+    look = preview(data, _room(rungs).tokens_of, model.count_tokens)
     return Plan(folder, data, look, tokens, tokens / speed if speed else None)
+
+
+def training_set(rungs: Rungs, examples: Sequence[Example], golden: Sequence[GoldenRow] = ()) -> TrainingSet:
+    """A training set of examples, each with the passages that serving would show for it now.
+
+    Raises:
+        BadTrainingSet: the rows cannot be used; says why.
+    """
+    exam = Golden({row.id: row.question for row in golden if not row.history})
+    shown = with_passages(examples, lambda example: passages(rungs, question_of(example)))
+    return dataset.build(shown, exam, _room(rungs))
+
+
+def _room(rungs: Rungs) -> Room:
+    return Room(lambda example: row_tokens(example, render, rungs.model.count_tokens), ROW_TOKENS_MAX)
 
 
 def render(example: Example) -> list[dict[str, str]]:
@@ -109,9 +121,13 @@ def render(example: Example) -> list[dict[str, str]]:
 
 def messages_of(example: Example) -> tuple[Message, ...]:
     """As `render`, as serving's own type."""
+    return prompts.from_notes(question_of(example), [(passage.address, passage.text) for passage in example.passages])
+
+
+def question_of(example: Example) -> Question:
+    """An example's question in its conversation."""
     history = tuple(Turn(turn.role, turn.text) for turn in example.history)
-    question = Question(example.question, "", history, "training")
-    return prompts.from_notes(question, [(passage.address, passage.text) for passage in example.passages])
+    return Question(example.question, "", history, "training")
 
 
 def row_of(model: TrainableModel, example: Example) -> Row:
@@ -128,7 +144,7 @@ def sentences(rungs: Rungs, question: Question) -> Sequence[Sentence]:
     return shown_to_a_model(rungs.assistant.find(question), rungs.model, evidence_tokens(rungs.settings))
 
 
-def shown(rungs: Rungs, question: Question) -> tuple[Passage, ...]:
+def passages(rungs: Rungs, question: Question) -> tuple[Passage, ...]:
     """As `sentences`, as passages of an example."""
     found = sentences(rungs, question)
     return tuple(Passage(s.text, prompts.address_of(s), s.passage.document) for s in found)

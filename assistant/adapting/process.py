@@ -1,11 +1,10 @@
-"""The process of one job: lets it be trained, then judged; each stage is skipped where its result is there already.
+"""The process of one job: general rows, training, gate; each stage is skipped where its result is there already.
 
 `python -m assistant.adapting.process FOLDER`, started by `jobs.py`. It stands aside whenever a question is answered.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import signal
@@ -17,33 +16,24 @@ from pathlib import Path
 from adapters import job
 from adapters.errors import AdapterError
 from assistant.adapting.jobs import LOG, PLAN
+from assistant.adapting.stages import run_stage
 from assistant.answering import is_answering
 
 LOOK_SECONDS = 0.03
 """How soon a training notices that somebody asks, and that nobody does any more."""
 
 
-def main() -> int:
+def care(folder: Path) -> None:
     """See to it that a job is done."""
-    parser = argparse.ArgumentParser(
-        prog="python -m assistant.adapting.process", description="Carry out a planned training."
-    )
-    parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder
     os.nice(19)
-    try:
-        lock = job.claim(folder, job.CARES)
-        if job.result(folder) is None:
-            _stage(folder, "adapters.train")
-        if job.result(folder) is not None:
-            _stage(folder, "assistant.adapting.judging")
-        os.close(lock)
-    except Exception as error:  # the process's edge: whoever waits reads the reason in the folder
-        told = str(error) if isinstance(error, AdapterError) else f"{type(error).__name__}: {error}"
-        job.tell(folder, "failed", reason=told)
-        print(told, file=sys.stderr)
-        return 1
-    return 0
+    lock = job.claim(folder, job.CARES)
+    if not (folder / job.GENERAL).exists():
+        _stage(folder, "assistant.adapting.general")
+    if job.result(folder) is None and (folder / job.GENERAL).exists():
+        _stage(folder, "adapters.train")
+    if job.result(folder) is not None:
+        _stage(folder, "assistant.adapting.judging")
+    os.close(lock)
 
 
 def _stage(folder: Path, module: str) -> None:
@@ -74,4 +64,4 @@ def _die_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_stage(care))

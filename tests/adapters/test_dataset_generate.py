@@ -190,8 +190,8 @@ def test_rows_without_passages_get_what_retrieval_finds() -> None:
     bare, shown, declined = (
         example("bare"), example("shown", passages=(Passage("Own."),)), example("no", answer=DECLINE, expect="decline")
     )  # fmt: skip
-    one, two, three = with_passages([bare, shown, declined], lambda question: found)
+    one, two, three = with_passages([bare, shown, declined], lambda example: found)
     assert (one.passages, one.expect) == (found, "grounded")
     assert two == shown
     assert (three.passages, three.expect) == (found, "decline")
-    assert with_passages([bare], lambda question: ()) == (bare,)
+    assert with_passages([bare], lambda example: ()) == (bare,)

@@ -16,7 +16,7 @@ from adapters.gate_questions import Budget
 from adapters.job import Recipe
 from adapters.reading import Unsaid, example_of
 from adapters.types import Example
-from assistant.adapting import jobs, planning
+from assistant.adapting import general, jobs, planning
 from assistant.adapting.judging import samples_path
 from assistant.adapting.questions import read_questions
 from assistant.build import Rungs, build
@@ -123,7 +123,7 @@ def test_rows_become_an_adapter_that_answers_and_goes_away_again(rungs: Rungs) -
     assert done["loss_last"] < done["loss_first"] * 1.5
     assert done["gate"]["verdict"] == "too_little_evidence", "four questions prove nothing"
     card = rungs.registry.show("house", done["revision"])
-    assert card.lineage.sources[0].name == "rows"
+    assert [source.name for source in card.lineage.sources] == ["rows", general.SOURCE]
     assert card.versions["trl"]
     assert card.gate is not None and card.gate.reasons
     samples = samples_path(rungs.settings.home, "house", done["revision"]).read_text().splitlines()

@@ -56,6 +56,15 @@ def test_a_passage_comes_back_as_it_was_put(tmp_path: Path) -> None:
         assert store.passage("unknown") is None
 
 
+def test_passages_are_read_in_their_order(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        put(store, "b.md", ["First of b.", "Second of b."])
+        put(store, "a.md", ["Only one of a."])
+        assert [p.text for p in store.passages()] == ["Only one of a.", "First of b.", "Second of b."]
+        assert [p.text for p in store.passages(SOURCE, "b.md")] == ["First of b.", "Second of b."]
+        assert store.passages("elsewhere") == ()
+
+
 def test_a_hit_carries_its_ranks_and_its_exact_similarity(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
         fill(store, 20)

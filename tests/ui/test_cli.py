@@ -16,7 +16,7 @@ from assistant.build import build
 from assistant.home import owned
 from assistant.settings import Settings
 from tests.ui.serving import CommandLine, golden
-from ui.cli import COMMAND_NAMES, app
+from ui.cli import COMMAND_NAMES, GROUPS, app
 
 ROOT = Path(__file__).resolve().parents[2]
 ANSWER = {
@@ -281,7 +281,9 @@ def test_home_may_stand_before_or_after_the_command(home: Path, tmp_path: Path) 
 def test_every_command_is_listed_and_explains_itself() -> None:
     listed = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
     assert listed == set(COMMAND_NAMES)
-    for name in (*COMMAND_NAMES, "sources list", "sources remove"):
+    grouped = [f"{group} {one.name}" for group, inner in GROUPS.items() for one in inner.registered_commands]
+    assert len(grouped) >= 17
+    for name in (*COMMAND_NAMES, *grouped):
         result = CliRunner().invoke(app, [*name.split(), "--help"])
         assert result.exit_code == 0 and "--home" in result.stdout
         assert name == "serve" or "--json" in result.stdout, name
