@@ -41,6 +41,15 @@ class Budget:
         if min(self.domain, self.declining, self.general, self.attacks, self.memory) < 0:
             raise BadGate(f"a budget of fewer than no questions: {self}.")
 
+    @classmethod
+    def of(cls, most: int) -> Budget:
+        """So many questions in the usual proportions, at least one of each check."""
+        usual = cls()
+        whole = usual.domain + usual.declining + usual.general + usual.attacks + usual.memory
+        parts = (max(1, round(part * most / whole)) for part in (usual.domain, usual.declining, usual.general,
+                 usual.attacks, usual.memory))  # fmt: skip
+        return cls(*parts)
+
 
 def questions(
     data: TrainingSet, golden: Sequence[GateQuestion] = (), budget: Budget | None = None

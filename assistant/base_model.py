@@ -28,8 +28,8 @@ def base_model_of(settings: Settings) -> BaseModel:
     if settings.model == "embedded":
         weights = settings.model_file or prepare(settings.home)
         hashes = [fingerprint(weights, settings.home)]
-        if settings.model_file is None:
-            hashes.append(fingerprint(shipped_weights(), settings.home))
+        if settings.model_file is None:  # first, since it is the same on every machine: cards name it
+            hashes.insert(0, fingerprint(shipped_weights(), settings.home))
         return BaseModel(weights.stem, tuple(hashes), shapes_of(weights))
     if settings.model == "local" and Path(settings.model_name).is_dir():
         folder = Path(settings.model_name)

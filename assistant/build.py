@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from assistant import prompts
 from assistant.answering import Answering
+from assistant.bundled import take_in
 from assistant.confidence import Calibration, find_calibration
 from assistant.corrections import CorrectionStore
 from assistant.deployment import Crew, Deployment
@@ -110,6 +111,7 @@ def build(settings: Settings) -> Rungs:
         embedder = make_embedder(settings.embedder, settings.home / "models")
         store = opened.enter_context(closing(KnowledgeStore(engine, settings.home / "chroma", embedder)))
         traces = TraceStore(engine)
+        take_in(settings)
         serving = serving_of(settings)
         model = opened.enter_context(closing(make_model(settings, serving.folders)))
         calibration = find_calibration(settings.home, model.fingerprint)

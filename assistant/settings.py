@@ -58,6 +58,9 @@ class Settings(BaseSettings):
         default_factory=dict,
         description="adapter by site or team; `default` is for everybody else. Empty: the adapter that is promoted",
     )
+    gate_questions: int = Field(
+        300, ge=5, le=10_000, description="questions that the gate asks each side at most; fewer than 150 prove little"
+    )
 
     embedder: str = Field("minilm", description="minilm, a sentence-transformers folder, or hash (tests)")
     passages: int = Field(8, ge=1, le=50, description="passages found per question")

@@ -190,7 +190,15 @@ def _taken_up(rungs: Rungs, card: AdapterCard) -> Steps:
 
     started = time.monotonic()
     rungs.renew()
-    yield {"result": {**_summary(card), "seconds": round(time.monotonic() - started, 3)}}
+    seconds = round(time.monotonic() - started, 3)
+    crew = rungs.assistant.current
+    served = [
+        versions
+        for one in crew.assistants.values()
+        if (versions := one.versions())["adapter"] == f"{card.name}@{card.revision}"
+    ]
+    usable = crew.calibration.of("lora", served[0]) is not None if served else None
+    yield {"result": {**_summary(card), "seconds": seconds, "calibrated": usable}}
 
 
 def _named(registry: Registry, arguments: Arguments, newest: bool = False) -> tuple[str, str]:

@@ -1,8 +1,7 @@
-"""The owner's page, first cut (Gradio).
+"""The owner's page (Gradio).
 
-Every question with its level and outcome, one trace at full depth, the share of each level, hand-offs, sources.
-
-Reads the traces and formats them; changes nothing. Mounted by `server.py`.
+Every question with its level and outcome, one trace at full depth and its correction, the share of each level,
+hand-offs, sources; adaptation is a tab of its own (`console_adapting.py`). Mounted by `server.py`.
 """
 
 from __future__ import annotations
@@ -14,9 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from assistant.corrections import CHARACTERS_MAX, draft_of
 from assistant.errors import AssistantError
+from assistant.prompts import DECLINE
 from assistant.traces import TraceSummary
 from ui import present
+from ui.console_adapting import CONSENT, OWNER, build_tab
+from ui.control import EXPECTED
 
 if TYPE_CHECKING:
     from assistant.build import Rungs
@@ -65,16 +68,27 @@ class Console:
         shares = present.shares_html(self.rungs.traces.shares(since))
         return [_row(summary) for summary in found], [summary.id for summary in found], shares, told
 
-    def opened(self, ids: Sequence[str], event: gr.SelectData) -> str:
-        """One trace at full depth."""
+    def opened(self, ids: Sequence[str], event: gr.SelectData) -> tuple[str, str, str, Any, str]:
+        """One trace at full depth, its id, and what a correction of it starts from."""
         row = event.index[0] if isinstance(event.index, (list, tuple)) else event.index
+        closed = gr.Accordion(visible=False)
         if row >= len(ids):
-            return NOTHING
+            return NOTHING, "", "", closed, ""
         try:
             trace = self.rungs.traces.load(ids[row])
         except AssistantError as error:
+            return present.problem_html(str(error)), "", "", closed, ""
+        shown = present.trace_html(trace, [(f.value, f.reason) for f in self.rungs.traces.feedback(trace.id)])
+        return shown, trace.id, draft_of(trace), gr.Accordion(visible=True), ""
+
+    def corrected(self, trace_id: str, text: str | None, consent: bool) -> str:
+        """Keep what should have been answered; None is that the answer was right."""
+        try:
+            kept = self.rungs.corrections.add(trace_id, text, OWNER, source="console", consent=consent)
+        except EXPECTED as error:
             return present.problem_html(str(error))
-        return present.trace_html(trace, [(f.value, f.reason) for f in self.rungs.traces.feedback(trace.id)])
+        told = f"Kept, {kept.distance:.0%} different from the draft. It waits for approval under Adaptation, Review."
+        return f'<p class="told" role="status">{present.escaped(told)}</p>'
 
     def handoffs(self) -> str:
         """Who waits for a person."""
@@ -120,11 +134,24 @@ def build_console(rungs: Rungs) -> gr.Blocks:
                 headers=list(COLUMNS), interactive=False, wrap=True, max_height=360, elem_id="questions", datatype="str"
             )
             ids = gr.State([])
+            with gr.Accordion("Correct this answer", open=False, visible=False, elem_id="correct-box") as box:
+                right = gr.Textbox(
+                    label="What should have been answered", lines=3, max_length=CHARACTERS_MAX, elem_id="correct-text"
+                )
+                agreed = gr.Checkbox(label=CONSENT, elem_id="correct-consent")
+                with gr.Row(elem_classes="box-buttons"):
+                    was_right = gr.Button("The answer was right", size="sm", elem_id="correct-right")
+                    decline = gr.Button("Should have been declined", size="sm", elem_id="correct-decline")
+                    keep = gr.Button("Keep the correction", size="sm", variant="primary", elem_id="correct-keep")
+                kept = gr.HTML(elem_id="correct-kept")
+            trace_id = gr.State("")
             trace = gr.HTML(NOTHING, elem_id="trace")
         with gr.Tab("Hand-offs"):
             waiting = gr.HTML()
         with gr.Tab("Knowledge"):
             known = gr.HTML()
+        with gr.Tab("Adaptation"):
+            build_tab(rungs, blocks)
         filters, shown = [level, outcome, text, doubtful, period], [table, ids, shares, told]
         for start in (
             refresh.click,
@@ -139,7 +166,10 @@ def build_console(rungs: Rungs) -> gr.Blocks:
         for start in (refresh.click, blocks.load):
             start(console.handoffs, None, waiting, **quiet)
             start(console.knowledge, None, known, **quiet)
-        table.select(console.opened, ids, trace, **quiet)
+        table.select(console.opened, ids, [trace, trace_id, right, box, kept], **quiet)
+        keep.click(console.corrected, [trace_id, right, agreed], kept, **quiet)
+        was_right.click(lambda id, consent: console.corrected(id, None, consent), [trace_id, agreed], kept, **quiet)
+        decline.click(lambda id, consent: console.corrected(id, DECLINE, consent), [trace_id, agreed], kept, **quiet)
     return blocks
 
 

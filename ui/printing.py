@@ -188,9 +188,16 @@ def print_comparison(result: Mapping[str, Any]) -> None:
         say(f"  {one['text'] or '(nothing)'}")
 
 
+UNCALIBRATED = (
+    "The cascade uses it once its confidence is calibrated on questions of yours: rungs calibrate golden.jsonl"
+)
+
+
 def print_decided(result: Mapping[str, Any]) -> None:
     """A revision and the stage that it has now."""
     say(f"{result['name']} {result['revision']} is {'a ' if result['stage'] == 'candidate' else ''}{result['stage']}")
+    if result["calibrated"] is False:
+        say(UNCALIBRATED)
 
 
 def print_card(card: Mapping[str, Any]) -> None:

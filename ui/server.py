@@ -39,6 +39,8 @@ STATIC = Path(__file__).parent / "static"
 WAITING_MAX = 40
 """Questions that may wait for the engine; later ones are told that it is busy."""
 
+ROWS_FILE_MAX = "32mb"
+"""Of a file of training rows that is dropped on the console; the chat page takes no files."""
 HOST = re.compile(r"(?P<name>\[[0-9a-f:]+\]|[a-z0-9.]+)(:(?P<port>[0-9]{1,5}))?", re.I)
 """A Host header: a name or an address (IPv6 in brackets), and a port."""
 POLICY = "; ".join(
@@ -174,7 +176,7 @@ def _mounted(app: FastAPI, blocks: Any, path: str, rungs: Rungs) -> FastAPI:
         run_history=False,
         enable_monitoring=False,
         show_error=False,
-        max_file_size="1kb",
+        max_file_size="1kb" if path == "/" else ROWS_FILE_MAX,
         mcp_server=False,
         ssr_mode=False,
         pwa=False,

@@ -73,7 +73,7 @@ def plan(
         name: of the adapter.
         recipe: how to train.
         golden: the owner's rows: none may be trained on, and the gate asks them.
-        budget: how many questions the gate asks of each check.
+        budget: how many questions the gate asks of each check; as the settings say if None.
 
     Raises:
         AdapterError: the model cannot be trained, the rows cannot be used, or there is no room.
@@ -92,7 +92,7 @@ def plan(
         folder, Job(name, model.weights, cache, recipe, rungs.settings.threads), rows["train"], rows["validation"]
     )
     _write_plan(folder, rungs.settings, base, data)
-    write_questions(folder, questions(data, asked, budget))
+    write_questions(folder, questions(data, asked, budget or Budget.of(rungs.settings.gate_questions)))
     tokens = (sum(map(len, rows["train"])) + general.tokens(model, len(rows["train"]))) * recipe.epochs
     speed = known_speed(rungs.settings.home)
     look = preview(data, _room(rungs).tokens_of, model.count_tokens)
