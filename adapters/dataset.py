@@ -86,6 +86,11 @@ def build(
     return TrainingSet(parts.train, parts.validation, parts.test, tuple(facts), left_out, counts, parts.largest)
 
 
+def nothing() -> TrainingSet:
+    """A training set without rows: what is known of the data of an adapter from elsewhere."""
+    return TrainingSet((), (), (), (), {}, {}, 0.0)
+
+
 def check(examples: Sequence[Example]) -> None:
     """Refuse rows that no training set may hold.
 

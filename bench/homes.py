@@ -13,9 +13,10 @@ from typing import Any
 from rich.progress import track
 
 from assistant.build import Rungs, wire
+from assistant.bundled import take_in
 from assistant.confidence import Calibration, find_calibration
 from assistant.models import make_model
-from assistant.serving import Serving
+from assistant.serving import Serving, serving_of
 from assistant.settings import Settings
 from assistant.traces import TraceStore
 from assistant.types import ChatModel
@@ -39,9 +40,16 @@ def documents(name: str) -> Path:
     return sets.DATA / name / "docs"
 
 
+def shipped() -> Serving:
+    """What a fresh installation serves: the adapter that ships."""
+    settings = Settings(home=HOMES)
+    take_in(settings)
+    return serving_of(settings)
+
+
 def open_model() -> ChatModel:
-    """The embedded default; one engine serves every home."""
-    return make_model(Settings(home=HOMES), {})
+    """The embedded default with the adapter that ships; one engine serves every home."""
+    return make_model(Settings(home=HOMES), shipped().folders)
 
 
 @contextmanager
@@ -65,7 +73,7 @@ def open_home(
     assert not any(document.endswith(".jsonl") for document in store.known(str(folder)))
     calibration = calibration or find_calibration(settings.home, model.fingerprint)
     try:
-        yield wire(settings, engine, store, TraceStore(engine), model, calibration, serving or Serving())
+        yield wire(settings, engine, store, TraceStore(engine), model, calibration, serving or shipped())
     finally:
         store.close()
         engine.dispose()

@@ -20,7 +20,7 @@ from bench.homes import HOMES, NAMES, open_home, open_model, rows_of
 from bench.naive import build_naive
 
 RESULTS = HOMES / "quality.jsonl"
-LEVELS = ("prompting", "rag", "auto", "naive")
+LEVELS = ("prompting", "rag", "lora", "auto", "naive")
 WRITTEN_OUT = ("rag", "auto")
 """Levels that also answer the follow-ups as questions that stand alone."""
 FOREIGN = 100

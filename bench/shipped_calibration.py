@@ -58,14 +58,14 @@ def calibrate_rows(name: str) -> list[GoldenRow]:
 
 
 def collect(probe: NeedsNoDocument) -> tuple[list[Result], dict[str, str]]:
-    """Every calibrate row through level rag, and a share of them through level prompting."""
+    """Every calibrate row through levels rag and lora, and a share of them through level prompting."""
     model, results, versions = open_model(), [], {}
     for name in NAMES:
         before = Calibration(needs_no_document=probe)
         with open_home(name, model, "quoting", before, answer_tokens=ANSWER_TOKENS) as rungs:
             own, rows = rows_of(name, "calibrate"), calibrate_rows(name)
             few = [*sets.draw(own, len(own) if name == "demo" else PROMPTING_ROWS), *rows[len(own) :]]
-            for levels, chosen in ((["rag"], rows), (["prompting"], few)):
+            for levels, chosen in ((["rag"], rows), (["lora"], rows), (["prompting"], few)):
                 for step in track(evaluate(rungs, chosen, levels), f"{name}: {levels[0]}", total=len(chosen) + 1):
                     results += step.results if isinstance(step, EvaluationReport) else ()
             versions = dict(rungs.assistant.versions())

@@ -1,4 +1,4 @@
-"""Training speed against stock `trl`: `python -m bench.training ROWS.jsonl [STEPS]`.
+"""Training speed against stock `trl`: `python -m bench.training ROWS.jsonl [STEPS] [ROUNDS]`.
 
 The same rows and the same number of rows a step, both sides in processes of their own, taking turns. The peer is
 `trl.SFTTrainer` as it comes (its defaults, which recompute activations), and once more without recomputing. Tokens a
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from adapters import job
@@ -25,7 +26,8 @@ from assistant.prompts import DECLINE
 from bench.homes import HOMES, open_model
 
 BATCH = 4
-HELD_OUT = 40
+HELD_OUT = 24
+STEPS = 12
 ROUNDS = 3
 
 
@@ -34,20 +36,24 @@ def main() -> None:
     if len(sys.argv) > 2 and sys.argv[1] == "stock":
         stock(Path(sys.argv[2]), sys.argv[3] == "recompute")
         return
-    steps = int(sys.argv[2]) if len(sys.argv) > 2 else 24
+    steps = int(sys.argv[2]) if len(sys.argv) > 2 else STEPS
+    rounds = int(sys.argv[3]) if len(sys.argv) > 3 else ROUNDS
     folder = HOMES / "training"
     shutil.rmtree(folder, ignore_errors=True)
     prepare(Path(sys.argv[1]), folder, steps)
-    measured: dict[str, list[dict[str, Any]]] = {"rungs": [], "stock": [], "stock without recomputing": []}
-    for _ in range(ROUNDS):
-        measured["rungs"].append(ours(folder))
-        measured["stock"].append(peer(folder, "recompute"))
-        measured["stock without recomputing"].append(peer(folder, "keep"))
-    speeds = {}
-    for name, rounds in measured.items():
-        speeds[name] = sorted(one["tokens_per_second"] for one in rounds)[ROUNDS // 2]
-        print(f"{name:<28} {speeds[name]:7.1f} tokens/s   held-out loss {rounds[-1]['loss']:.4f}")
-    for name in list(measured)[1:]:
+    sides = {
+        "rungs": ours,
+        "stock": lambda folder: peer(folder, "recompute"),
+        "stock without recomputing": lambda folder: peer(folder, "keep"),
+    }
+    measured: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(rounds):
+        for name, train in sides.items():
+            one = train(folder)
+            measured[name].append(one["tokens_per_second"])
+            print(f"{name:<28} {measured[name][-1]:7.1f} tokens/s   held-out loss {one['loss']:.4f}", flush=True)
+    speeds = {name: median(rounds) for name, rounds in measured.items()}
+    for name in list(sides)[1:]:
         print(f"ratio to {name}: {speeds['rungs'] / speeds[name]:.2f}")
 
 

@@ -152,6 +152,30 @@ def adapters_import(rungs: Rungs, arguments: Arguments, cancel: threading.Event)
     yield {"result": _summary(card)}
 
 
+def adapters_gate(rungs: Rungs, arguments: Arguments, cancel: threading.Event) -> Steps:
+    """Let the gate look at a revision that was not trained here, or once more, on golden questions."""
+    from adapters.card import GateReport
+    from adapters.dataset import nothing
+    from adapters.gate_questions import Budget, questions
+    from assistant.adapting.judging import gated
+    from assistant.adapting.planning import sentences
+    from assistant.gating import golden_questions
+
+    registry = rungs.registry
+    card = registry.show(*_named(registry, arguments, newest=True))
+    golden = tuple(golden_questions(golden_of(arguments), lambda question: sentences(rungs, question)))
+    asked = questions(nothing(), golden, Budget.of(rungs.settings.gate_questions))
+    with closing(gated(rungs.settings, registry, card, asked)) as steps:
+        for step in steps:
+            if isinstance(step, GateReport):
+                card = registry.record_gate(card.name, card.revision, step)
+                yield {"result": {**_summary(card), "report": asdict(step)}}
+            elif cancel.is_set():
+                return
+            else:
+                yield progress_step(Progress(step.done, step.total, f"gate questions: {step.label}"))
+
+
 def adapters_compare(rungs: Rungs, arguments: Arguments, cancel: threading.Event) -> Steps:
     """Revisions side by side on one question."""
     from assistant.adapting.comparing import BASE, compare
@@ -180,6 +204,7 @@ COMMANDS: Mapping[str, Command] = {
     "adapters-remove": adapters_remove,
     "adapters-export": adapters_export,
     "adapters-import": adapters_import,
+    "adapters-gate": adapters_gate,
     "adapters-compare": adapters_compare,
 }
 

@@ -101,6 +101,19 @@ def adapters_rollback(
     run_command("adapters-rollback", arguments, home, as_json, printing.print_decided)
 
 
+@adapters_app.command("gate", epilog="Example: rungs adapters gate imported-style --golden golden.jsonl")
+def adapters_gate(
+    name: AdapterName,
+    golden: Annotated[Path, typer.Option(help="A golden set that the adapter was not trained on.")],
+    revision: Annotated[str | None, typer.Argument(help="12 digits; the newest candidate by default.")] = None,
+    as_json: Json = False,
+    home: Home = None,
+) -> None:
+    """Let the gate look at a revision that was trained elsewhere, or look once more."""
+    arguments = {"name": name, "revision": revision, "golden": str(golden.absolute())}
+    run_command("adapters-gate", arguments, home, as_json, printing.print_gated)
+
+
 @adapters_app.command("retire")
 def adapters_retire(
     name: AdapterName,

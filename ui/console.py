@@ -33,6 +33,8 @@ PERIODS: Mapping[str, timedelta | None] = {
 }
 COLUMNS = ("Asked", "Question", "Level", "Outcome", "Confidence", "Seconds", "Rated")
 PAGE_ROWS = 200
+UPLOADS_KEPT = (600, 86_400)
+"""Every so many seconds, uploaded files that are older than so many are removed."""
 THUMBS = {1: "helpful", -1: "not helpful", 0: ""}
 HEADER = (
     '<header class="rungs-header"><h1>Rungs console</h1><p>What was asked, which level answered, and why.</p></header>'
@@ -115,7 +117,7 @@ def build_console(rungs: Rungs) -> gr.Blocks:
     """The page."""
     console = Console(rungs)
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "minimal"}
-    with gr.Blocks(title="Rungs console", analytics_enabled=False) as blocks:
+    with gr.Blocks(title="Rungs console", analytics_enabled=False, delete_cache=UPLOADS_KEPT) as blocks:
         gr.HTML(HEADER)
         shares = gr.HTML()
         with gr.Tab("Questions"):

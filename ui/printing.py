@@ -132,11 +132,20 @@ def print_trained(result: Mapping[str, Any]) -> None:
     """An adapter that was trained, and what to do with it."""
     loss = f"loss {result['loss_first']:.2f} to {result['loss_last']:.2f}"
     typer.echo(f"{result['adapter']} {result['revision']} is a candidate: {loss} in {result['seconds']:.0f} s")
-    gate = result["gate"]
-    if gate:
-        typer.echo(f"gate: {gate['verdict'].replace('_', ' ')}")
-        for reason in gate["reasons"]:
-            say(f"  {reason}")
+    if result["gate"]:
+        _print_gate(result["gate"])
+
+
+def print_gated(result: Mapping[str, Any]) -> None:
+    """What the gate found about a revision."""
+    say(f"{result['name']} {result['revision']}")
+    _print_gate(result["report"])
+
+
+def _print_gate(gate: Mapping[str, Any]) -> None:
+    typer.echo(f"gate: {gate['verdict'].replace('_', ' ')}")
+    for reason in gate["reasons"]:
+        say(f"  {reason}")
 
 
 def print_preview(result: Mapping[str, Any]) -> None:

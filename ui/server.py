@@ -39,6 +39,8 @@ STATIC = Path(__file__).parent / "static"
 WAITING_MAX = 40
 """Questions that may wait for the engine; later ones are told that it is busy."""
 
+BODY_BYTES = 2 * 1024 * 1024
+"""Of a request to the API."""
 ROWS_FILE_MAX = "32mb"
 """Of a file of training rows that is dropped on the console; the chat page takes no files."""
 HOST = re.compile(r"(?P<name>\[[0-9a-f:]+\]|[a-z0-9.]+)(:(?P<port>[0-9]{1,5}))?", re.I)
@@ -92,10 +94,12 @@ def create_app(rungs: Rungs, token: str, port: int) -> FastAPI:
     from fastapi.responses import JSONResponse, RedirectResponse
     from starlette.middleware.cors import CORSMiddleware
 
+    from ui.api import Places, add_api
     from ui.control import control_router
 
     app = FastAPI(title="Rungs", docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(control_router(rungs, token))
+    add_api(app, rungs, Places(rungs.settings.slots + WAITING_MAX))
 
     async def healthz() -> JSONResponse:
         return JSONResponse({"status": "ok"})
@@ -213,7 +217,20 @@ class _Doorkeeper:
                 message["headers"] = kept + [(name.encode(), value.encode()) for name, value in HEADERS.items()]
             await send(message)
 
-        await self._app(scope, receive, with_headers)
+        await self._app(scope, _bounded(receive) if scope["path"].startswith("/v1/") else receive, with_headers)
+
+
+def _bounded(receive: Any) -> Any:
+    """A request's body up to `BODY_BYTES`; what goes on after that counts as a client that left."""
+    seen = 0
+
+    async def bounded() -> Any:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        return {"type": "http.disconnect"} if seen > BODY_BYTES else message
+
+    return bounded
 
 
 async def _refuse(send: Any, kind: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ from typing import Any
 from adapters import gate, gate_samples, job
 from adapters.card import AdapterCard, DataSource, GateReport, Lineage, TrainingSettings
 from adapters.gate_asking import Kept
-from adapters.gate_types import GateResult, Side
+from adapters.gate_types import GateProgress, GateQuestion, Side
 from adapters.job import Job
 from adapters.registry import Registry
 from assistant.adapting import general
@@ -48,7 +48,7 @@ def judge(folder: Path) -> None:
     kept = len(job.rows(folder, job.GENERAL)) if (folder / job.GENERAL).exists() else 0
     told["sources"] += [{"name": general.SOURCE, "rows": kept, "licence": "its own"}] if kept else []
     added = registry.add(folder / job.ADAPTER, _card(the, told, result))
-    report = _gated(folder, settings, registry, added)
+    report = _report(folder, settings, registry, added)
     if report is not None:
         registry.record_gate(added.name, added.revision, report)
     elif (folder / job.CANCEL).exists():
@@ -57,15 +57,33 @@ def judge(folder: Path) -> None:
     job.tell(folder, "done", adapter=added.name, revision=added.revision, gate=asdict(report) if report else None)
 
 
-def _gated(folder: Path, settings: Settings, registry: Registry, card: AdapterCard) -> GateReport | None:
+def _report(folder: Path, settings: Settings, registry: Registry, card: AdapterCard) -> GateReport | None:
     """What the gate found; None where there is nothing to ask, or it was stopped."""
-    from assistant.models import make_model
-    from knowledge.embedding import make_embedder
-
     questions = read_questions(folder)
     if not questions:
         return None
     job.tell(folder, "gate", done=0, total=1, label="loading the model")
+    with closing(gated(settings, registry, card, questions)) as steps:
+        for step in steps:
+            if isinstance(step, GateReport):
+                return step
+            job.tell(folder, "gate", done=step.done, total=step.total, label=step.label)
+            if (folder / job.CANCEL).exists():
+                return None
+    return None
+
+
+def gated(
+    settings: Settings, registry: Registry, card: AdapterCard, questions: Sequence[GateQuestion]
+) -> Generator[GateProgress | GateReport, None, None]:
+    """Let the gate ask a revision, the live one and the base model, on an engine of their own; last its report.
+
+    Raises:
+        AdapterError: a revision cannot be loaded, or there is nothing to ask.
+    """
+    from assistant.models import make_model
+    from knowledge.embedding import make_embedder
+
     folders = {CANDIDATE: registry.load(card.name, card.revision).folder}
     versions: dict[Side, str] = {}
     live = registry.live().get(card.name)
@@ -78,13 +96,11 @@ def _gated(folder: Path, settings: Settings, registry: Registry, card: AdapterCa
         judged = judge_by(make_embedder(settings.embedder, settings.home / "models"))
         with closing(gate.run(questions, answer, judged, live=LIVE in folders, kept=kept)) as steps:
             for step in steps:
-                if isinstance(step, GateResult):
+                if isinstance(step, GateProgress):
+                    yield step
+                else:
                     gate_samples.write(samples_path(settings.home, card.name, card.revision), step.samples)
-                    return step.report
-                job.tell(folder, "gate", done=step.done, total=step.total, label=step.label)
-                if (folder / job.CANCEL).exists():
-                    return None
-    return None
+                    yield step.report
 
 
 def samples_path(home: Path, name: str, revision: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -215,3 +216,15 @@ def test_promotions_while_questions_are_answered_on_the_real_engine(rungs: Rungs
     assert len(rungs.assistant._posts) == 1, "old engines were given back"
     print(f"roll-backs under load: {max(seconds)} s at most")
     run(rungs, "adapters-retire", name="busy", by="ann")
+
+
+def test_the_gate_looks_at_an_adapter_from_elsewhere(rungs: Rungs, tmp_path: Path) -> None:
+    card = candidate(rungs, tmp_path / "far", "far", 31, REFUSED)
+    golden = tmp_path / "golden.jsonl"
+    golden.write_text('{"id": "g", "question": "How is the lamp switched on?", "answers": ["green button"]}\n')
+    rungs = replace(rungs, settings=rungs.settings.model_copy(update={"gate_questions": 5}))
+    steps = list(COMMANDS["adapters-gate"](rungs, {"name": "far", "golden": str(golden)}, threading.Event()))
+    done = steps[-1]["result"]
+    assert (done["revision"], done["gate"]) == (card.revision, "too_little_evidence")
+    assert {check["name"] for check in done["report"]["checks"]} >= {"domain", "general", "attacks"}
+    assert rungs.registry.show("far", card.revision).gate.verdict == "too_little_evidence"  # type: ignore[union-attr]

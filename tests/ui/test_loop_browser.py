@@ -1,4 +1,4 @@
-"""The loop in a real browser, on the embedded model: corrected, approved, trained, gated, promoted, answers, rolled back.
+"""The loop in a real browser on the embedded model: corrected, approved, trained, gated, promoted, rolled back.
 
 A small set: it shows that every step leads to the next, not that the adapter is good, and the gate rightly says so.
 """
