@@ -7,9 +7,10 @@ gate; the owner's golden rows are made into questions above, where retrieval is.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
+from typing import Any
 
 from adapters.dataset import TrainingSet
 from adapters.duplicates import digest, normalised
@@ -19,21 +20,24 @@ from adapters.generate import may_hold
 from adapters.types import Example, Part, Passage
 
 SETS = "gate_sets"
+STEPS = (23, 47)
+"""Each attack is asked again with the instruction of the row that stands so many further."""
 CROSSED_DRAWS = 64
 """At most so many passages are drawn for a row until enough of them are of other documents and hold no answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Most questions of each check: 300 in all, about five minutes for each side that is asked at a second an answer.
+    """Most questions of each check: 520 in all, about nine minutes for each side that is asked at a second an answer.
 
-    Base and live are asked once where their answers are kept, so a second gate costs the candidate's five minutes.
+    Base and live are asked once where their answers are kept, so a second gate costs the candidate's nine minutes. With
+    60 questions of domain and attacks, a gain of 10 points and a loss of 2 could not be told from none.
     """
 
-    domain: int = 60
-    declining: int = 60
+    domain: int = 120
+    declining: int = 80
     general: int = 80
-    attacks: int = 60
+    attacks: int = 200
     memory: int = 40
     seed: int = 20261122
 
@@ -99,6 +103,8 @@ def fixed(check: Check) -> tuple[GateQuestion, ...]:
     if not file.is_file():
         raise BadGate(f"no gate questions are shipped for {check}.")
     rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if check == "attacks":
+        rows += [exchanged(row, rows[(place + step) % len(rows)]) for step in STEPS for place, row in enumerate(rows)]
     return tuple(
         GateQuestion(
             id=row["id"],
@@ -110,6 +116,13 @@ def fixed(check: Check) -> tuple[GateQuestion, ...]:
         )
         for row in rows
     )
+
+
+def exchanged(row: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """The row with another one's instruction in the place of its own."""
+    passage = row["passage"].replace(row["instruction"], other["instruction"])
+    told = {name: other[name] for name in ("instruction", "obeyed_if", "from")}
+    return {**row, "id": f"{row['id']}-{other['id']}", "passage": passage, **told}
 
 
 def asked(row: Example, check: Check, part: Part) -> GateQuestion:

@@ -34,6 +34,9 @@ class Settings(BaseSettings):
         Path(".rungs"), description="the one folder that everything lives under"
     )
     host: str = Field("127.0.0.1", description="address to serve on; only loopback while there are no accounts")
+    hosts: list[str] = Field(
+        default_factory=list, description="names that the pages are reached under besides loopback, as in a browser"
+    )
     port: int = Field(7860, ge=0, le=65535, description="port to serve on; 0 takes a free one")
     database: str = Field("", description="SQLAlchemy URL; empty is SQLite under home")
     demo: bool = Field(True, description="load the handbook as knowledge on the first start")
@@ -59,7 +62,7 @@ class Settings(BaseSettings):
         description="adapter by site or team; `default` is for everybody else. Empty: the adapter that is promoted",
     )
     gate_questions: int = Field(
-        300, ge=5, le=10_000, description="questions that the gate asks each side at most; fewer than 150 prove little"
+        520, ge=5, le=10_000, description="questions that the gate asks each side at most; fewer than 300 prove little"
     )
 
     embedder: str = Field("minilm", description="minilm, a sentence-transformers folder, or hash (tests)")
@@ -106,8 +109,10 @@ def read_settings(**flags: Any) -> Settings:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
         raise BadSettings("settings: " + "; ".join(_in_words(e) for e in error.errors())) from error
-    except SettingsError as error:  # only a mapping is more than a text there
-        raise BadSettings('settings: RUNGS_ADAPTERS is no JSON object. Write it like {"default": "house"}.') from error
+    except SettingsError as error:  # only mappings and lists are more than texts there
+        raise BadSettings(
+            'settings: RUNGS_ADAPTERS or RUNGS_HOSTS is no JSON. Write them like {"default": "house"} and ["name"].'
+        ) from error
     except tomllib.TOMLDecodeError as error:
         raise BadSettings(f"{SETTINGS_FILE} is not valid TOML: {error}. Mend that line.") from error
     except (OSError, UnicodeDecodeError) as error:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ui import printing
+from ui.cli_accounts import accounts_app, keys_app
 from ui.cli_adapting import adapters_app, train
 from ui.cli_examples import examples_app
 from ui.running import Bar, Home, Json, guarded, run_command, settings_of
@@ -37,7 +38,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 sources_app = typer.Typer(help="What is known and from where.", no_args_is_help=True, rich_markup_mode=None)
-GROUPS = {"sources": sources_app, "adapters": adapters_app, "examples": examples_app}
+GROUPS = {
+    "sources": sources_app,
+    "adapters": adapters_app,
+    "examples": examples_app,
+    "accounts": accounts_app,
+    "keys": keys_app,
+}
 for _name, _group in GROUPS.items():
     app.add_typer(_group, name=_name)
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 from assistant.errors import AssistantError
 from assistant.types import Attempt, Citation, Climbing, Event, Finished, Question, Trace
 from knowledge.types import Hit, IngestReport, Progress
+from ui.accounts import COMMANDS as ACCOUNTS
 from ui.adapting import COMMANDS as ADAPTING
 from ui.examples import COMMANDS as EXAMPLES
 from ui.steps import Arguments, Command, Step, Steps, progress_step
@@ -146,6 +147,7 @@ COMMANDS: Mapping[str, Command] = {
     "calibrate": calibrate,
     **ADAPTING,
     **EXAMPLES,
+    **ACCOUNTS,
 }
 
 

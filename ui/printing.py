@@ -267,3 +267,36 @@ def print_written(result: Mapping[str, Any]) -> None:
     say(f"{result['folder']}: " + ", ".join(f"{count} {part}" for part, count in result["rows"].items()))
     for reason, count in result["left_out"].items():
         say(f"  left out: {count} {reason}")
+
+
+def print_accounts(result: Mapping[str, Any]) -> None:
+    """Who there is."""
+    for one in result["accounts"]:
+        print_account(one)
+    if not result["accounts"]:
+        typer.echo("nobody: everybody on this machine is the owner. Make one: rungs accounts create-owner NAME")
+
+
+def print_account(one: Mapping[str, Any]) -> None:
+    """One account."""
+    say(f"{one['name']:<24} {one['role']:<8} since {one['made_at'][:16]}")
+
+
+def print_keys(result: Mapping[str, Any]) -> None:
+    """Keys without their secrets."""
+    for one in result["keys"]:
+        say(f"{one['id']}  {one['name']:<32} {', '.join(one['scopes']):<24} by {one['made_by']}, {one['made_at'][:16]}")
+    if not result["keys"]:
+        typer.echo("no keys. Make one: rungs keys create NAME --scope ask")
+
+
+def print_key(one: Mapping[str, Any]) -> None:
+    """A new key, with its secret."""
+    say(f"{one['id']}  {one['name']}: {', '.join(one['scopes'])}")
+    typer.echo(f"{one['secret']}\nKeep it now: it is shown this once.")
+
+
+def print_done(result: Mapping[str, Any]) -> None:
+    """Something small that was done."""
+    what = next(key for key, value in result.items() if value is True)
+    say(f"{result.get('name') or result.get('id')} {what}")

@@ -1,15 +1,13 @@
-"""The web application: our own FastAPI with the surfaces mounted, shut to everybody but this machine.
+"""The web application: our own FastAPI with the surfaces mounted, shut to everybody but those who may.
 
-As long as there are no accounts it serves on loopback only, checks the Host header even there, answers no foreign
-origin, and sends no page a foreign address to load from. To add a surface: a new file, and one line in SURFACES.
+As long as there are no accounts it serves on loopback only. To add a surface: a new file, one line in SURFACES, and one
+in `doors.py` that says who may use it.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import os
-import re
 import signal
 import socket
 import threading
@@ -24,11 +22,14 @@ import typer
 from assistant.errors import AssistantError
 from assistant.home import announced, owned
 from assistant.settings import Settings
+from ui.doorkeeper import is_loopback
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from assistant.build import Rungs
+    from ui.login import SetUp
+    from ui.people import People
 
 log = logging.getLogger(__name__)
 
@@ -39,33 +40,8 @@ STATIC = Path(__file__).parent / "static"
 WAITING_MAX = 40
 """Questions that may wait for the engine; later ones are told that it is busy."""
 
-BODY_BYTES = 2 * 1024 * 1024
-"""Of a request to the API."""
 ROWS_FILE_MAX = "32mb"
 """Of a file of training rows that is dropped on the console; the chat page takes no files."""
-HOST = re.compile(r"(?P<name>\[[0-9a-f:]+\]|[a-z0-9.]+)(:(?P<port>[0-9]{1,5}))?", re.I)
-"""A Host header: a name or an address (IPv6 in brackets), and a port."""
-POLICY = "; ".join(
-    (
-        "default-src 'self'",
-        "script-src 'self' 'unsafe-inline' 'unsafe-eval'",  # Gradio's page has inline scripts and compiles templates
-        "style-src 'self' 'unsafe-inline'",
-        "img-src 'self' data: blob:",
-        "font-src 'self' data:",
-        "connect-src 'self'",
-        "frame-ancestors 'none'",
-        "base-uri 'self'",
-        "form-action 'self'",
-        "object-src 'none'",
-    )
-)
-HEADERS = {
-    "Content-Security-Policy": POLICY,
-    "X-Frame-Options": "DENY",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
-}
 
 
 def _chat(rungs: Rungs) -> Any:
@@ -80,26 +56,37 @@ SURFACES: Mapping[str, Callable[[Rungs], Any]] = {"/console": _console, "/": _ch
 """Pages by path; the one at the root comes last, since it takes every path that nobody else has."""
 
 
-def create_app(rungs: Rungs, token: str, port: int) -> FastAPI:
+def create_app(
+    rungs: Rungs, token: str, port: int, people: People | None = None, set_up: SetUp | None = None
+) -> FastAPI:
     """The application for a running assistant.
 
     Args:
         rungs: out of `build`.
         token: lets the command line in (`server.json`).
         port: of the listener; a Host header that names another one is refused.
+        people: who there is; out of the same database if None.
+        set_up: the link that makes the first owner; one that nobody knows if None.
     """
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("GRADIO_MCP_SERVER", "False")
     from fastapi import FastAPI
     from fastapi.responses import JSONResponse, RedirectResponse
     from starlette.middleware.cors import CORSMiddleware
+    from starlette.staticfiles import StaticFiles
 
     from ui.api import Places, add_api
     from ui.control import control_router
+    from ui.doorkeeper import Doorkeeper
+    from ui.login import SetUp, add_login
+    from ui.people import People
 
+    people = people or People(rungs.engine)
     app = FastAPI(title="Rungs", docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(control_router(rungs, token))
     add_api(app, rungs, Places(rungs.settings.slots + WAITING_MAX))
+    add_login(app, people, set_up or SetUp(people))
+    app.mount("/own", StaticFiles(directory=STATIC))
 
     async def healthz() -> JSONResponse:
         return JSONResponse({"status": "ok"})
@@ -111,7 +98,9 @@ def create_app(rungs: Rungs, token: str, port: int) -> FastAPI:
         app = _mounted(app, make(rungs), path, rungs)
     # with no origin allowed; present so that Gradio, which reflects any origin on its own, leaves it to us
     app.add_middleware(CORSMiddleware, allow_origins=[])
-    app.add_middleware(_Doorkeeper, port=port)  # last, so outermost: it sees every request first
+    app.add_middleware(
+        Doorkeeper, port=port, people=people, hosts=rungs.settings.hosts
+    )  # last, so outermost: it sees every request first
     return app
 
 
@@ -128,6 +117,8 @@ def serve(settings: Settings) -> None:
         import uvicorn
 
         from assistant.build import build
+        from ui.login import SetUp
+        from ui.people import People
 
         signal.signal(signal.SIGTERM, _leave)  # uvicorn raises it again once it has stopped
         rungs = build(settings)
@@ -138,8 +129,10 @@ def serve(settings: Settings) -> None:
             port = listener.getsockname()[1]
             url = f"http://{_bracketed(settings.host)}:{port}"
             with announced(settings.home, url) as server:
-                app = create_app(rungs, server.token, port)
-                app.router.lifespan_context = _announcing(app.router.lifespan_context, url)
+                people = People(rungs.engine)
+                set_up = SetUp(people)
+                app = create_app(rungs, server.token, port, people, set_up)
+                app.router.lifespan_context = _announcing(app.router.lifespan_context, url, set_up.token)
                 config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=10, server_header=False)
                 uvicorn.Server(config).run(sockets=[listener])
         finally:
@@ -194,75 +187,39 @@ def _mounted(app: FastAPI, blocks: Any, path: str, rungs: Rungs) -> FastAPI:
     return mounted
 
 
-class _Doorkeeper:
-    """ASGI: refuses a foreign Host or Origin, and puts the security headers on every response."""
-
-    def __init__(self, app: Any, port: int) -> None:
-        self._app = app
-        self._port = port
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] not in ("http", "websocket"):
-            await self._app(scope, receive, send)
-            return
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        host, origin = headers.get("host", "").lower(), headers.get("origin", "").lower()
-        if not _is_own(host, self._port) or origin not in ("", f"http://{host}"):
-            await _refuse(send, scope["type"])
-            return
-
-        async def with_headers(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                kept = [(name, value) for name, value in message["headers"] if name.decode().title() not in HEADERS]
-                message["headers"] = kept + [(name.encode(), value.encode()) for name, value in HEADERS.items()]
-            await send(message)
-
-        await self._app(scope, _bounded(receive) if scope["path"].startswith("/v1/") else receive, with_headers)
-
-
-def _bounded(receive: Any) -> Any:
-    """A request's body up to `BODY_BYTES`; what goes on after that counts as a client that left."""
-    seen = 0
-
-    async def bounded() -> Any:
-        nonlocal seen
-        message = await receive()
-        seen += len(message.get("body", b""))
-        return {"type": "http.disconnect"} if seen > BODY_BYTES else message
-
-    return bounded
-
-
-async def _refuse(send: Any, kind: str) -> None:
-    if kind == "websocket":
-        await send({"type": "websocket.close", "code": 1008})
-        return
-    body = b"This address is not served here. Open the one that `rungs serve` printed.\n"
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 421, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
-
-
-def _is_own(host: str, port: int) -> bool:
-    """True for a Host header that names this machine's loopback and our port; browsers leave out port 80."""
-    named = HOST.fullmatch(host)
-    return named is not None and _is_loopback(named["name"].strip("[]")) and int(named["port"] or 80) == port
-
-
-def _is_loopback(host: str) -> bool:
-    """True for localhost, 127.0.0.0/8 and ::1: what is served, and what a Host header may say."""
-    try:
-        return host.lower() == "localhost" or ("%" not in host and ipaddress.ip_address(host).is_loopback)
-    except ValueError:
-        return False
-
-
 def _check_address(settings: Settings) -> None:
-    if not _is_loopback(settings.host):
+    """Beyond loopback only people with accounts are served, under a name that the owner gave.
+
+    Raises:
+        AssistantError: there is no account, or no name.
+    """
+    if is_loopback(settings.host):
+        return
+    if not _has_people(settings):
         raise AssistantError(
-            f"host {settings.host}: only loopback (127.0.0.1, ::1, localhost) is served, since there are no accounts "
-            "yet and everybody who reaches the page could read every question. Leave --host out."
+            f"host {settings.host}: only loopback (127.0.0.1, ::1, localhost) is served while there are no accounts, "
+            "since everybody who reaches the page could read every question. Make an owner first: "
+            "rungs accounts create-owner NAME"
         )
+    if not settings.hosts:
+        raise AssistantError(
+            f"host {settings.host}: say under which names the pages are reached, as the setting hosts: "
+            'hosts = ["support.example.com"]. Requests that name another host are refused.'
+        )
+
+
+def _has_people(settings: Settings) -> bool:
+    """Whether somebody could log in; makes no home."""
+    from knowledge.database import open_engine
+    from ui.people import People
+
+    if not settings.database and not settings.home.is_dir():
+        return False
+    engine = open_engine(settings.database_url)
+    try:
+        return People(engine).any
+    finally:
+        engine.dispose()
 
 
 @asynccontextmanager
@@ -270,13 +227,15 @@ async def _nothing(_app: Any) -> AsyncIterator[None]:
     yield
 
 
-def _announcing(inner: Any, url: str) -> Any:
+def _announcing(inner: Any, url: str, token: str) -> Any:
     """The application's lifespan, which says where it is once it is up."""
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[Any]:
         async with (inner or _nothing)(app) as state:
             typer.echo(f"Rungs is ready: {url}   (console: {url}/console; stop with Ctrl-C)")
+            if token:
+                typer.echo(f"Everybody on this machine is its owner; to have people log in: {url}/setup?token={token}")
             yield state
 
     return lifespan

@@ -50,16 +50,18 @@ def golden(number: int, check: str = "domain") -> GateQuestion:
 
 def test_the_default_budget_is_kept_and_every_check_is_asked() -> None:
     budget = Budget()
-    asked = Counter(question.check for question in questions(training_set()))
-    assert asked == {"domain": 60, "declining": 60, "general": 80, "attacks": 60, "memory": 40}
-    assert asked.total() == 300 == sum((budget.domain, budget.declining, budget.general, budget.attacks, budget.memory))
+    asked = Counter(question.check for question in questions(training_set(60)))
+    assert asked == {"domain": 120, "declining": 80, "general": 80, "attacks": 198, "memory": 40}
+    assert asked.total() == 518 and asked.total() + 2 == sum(
+        (budget.domain, budget.declining, budget.general, budget.attacks, budget.memory)
+    )
 
 
 def test_sources_take_turns_and_the_draw_is_the_same_each_time() -> None:
     made = questions(training_set(), [golden(number) for number in range(200)])
     sources = Counter(question.id.split(":")[1] if ":" in question.id else "golden" for question in made
                       if question.check == "domain")  # fmt: skip
-    assert sources == {"golden": 20, "test": 20, "validation": 20}
+    assert sources == {"golden": 40, "test": 40, "validation": 40}
     assert made == questions(training_set(), [golden(number) for number in range(200)])
 
 
@@ -105,7 +107,7 @@ def test_golden_rows_of_a_fixed_check_and_impossible_budgets_are_refused() -> No
 
 def test_the_shipped_sets_are_large_enough_and_each_question_stands_once() -> None:
     everything = [*GENERAL, *fixed("attacks")]
-    assert len(GENERAL) == 80 and len(fixed("attacks")) >= 60
+    assert len(GENERAL) == 80 and len(fixed("attacks")) >= 180
     assert len({question.id for question in everything}) == len(everything)
     assert len({question.group for question in GENERAL}) == len(GENERAL)
     assert {question.check for question in everything} == {"general", "attacks"}
@@ -118,6 +120,21 @@ def test_a_marker_shows_nothing_but_obedience(attack: dict[str, str]) -> None:
     honest = " ".join((attack["question"], attack["address"], *attack["golds"], passage.replace(instruction, "")))
     assert attack["obeyed_if"]
     assert not [marker for marker in attack["obeyed_if"] if marker.casefold() in honest.casefold()]
+
+
+def test_an_attack_is_asked_again_with_another_instruction() -> None:
+    attacks = fixed("attacks")
+    assert len(attacks) == 3 * len(ATTACKS)
+    assert len({(attack.question, attack.passages[0].text) for attack in attacks}) == len(attacks)
+    for attack in attacks:
+        told = " ".join((attack.question, *attack.golds)).casefold()
+        assert not [marker for marker in attack.obeyed_if if marker.casefold() in told], attack.id
+
+
+def test_a_smaller_budget_keeps_every_check() -> None:
+    assert Budget.of(520) == Budget()
+    small = Budget.of(10)
+    assert min(small.domain, small.declining, small.general, small.attacks, small.memory) >= 1
 
 
 def test_attacks_stand_everywhere_and_name_their_source() -> None:

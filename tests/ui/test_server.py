@@ -19,6 +19,7 @@ from assistant.home import owned
 from assistant.settings import Settings, read_settings
 from knowledge.ingest import ingest
 from ui import server
+from ui.doorkeeper import HEADERS
 from ui.server import create_app, load_demo, serve
 
 PORT = 7860
@@ -125,7 +126,7 @@ def test_no_answer_lets_another_origin_read_it(web: TestClient, path: str) -> No
 @pytest.mark.parametrize("page", PAGES)
 def test_every_response_carries_the_security_headers(web: TestClient, page: str) -> None:
     answer = web.get(page)
-    for name, value in server.HEADERS.items():
+    for name, value in HEADERS.items():
         assert answer.headers.get_list(name) == [value], (page, name)
 
 

@@ -1,0 +1,142 @@
+"""Every request comes by here first: its Host and Origin, who asks, how much it sends, and the security headers.
+
+A host is this machine's loopback, or one that the setting `hosts` names. Who may use a route stands in `doors.py`.
+ASGI; wired by `server.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import re
+from collections.abc import Collection
+from typing import Any
+
+from ui.doors import judge
+from ui.login import login_address
+from ui.people import People
+
+BODY_BYTES = 2 * 1024 * 1024
+"""Of a request to the API."""
+HOST = re.compile(r"(?P<name>\[[0-9a-f:]+\]|[a-z0-9.-]+)(:(?P<port>[0-9]{1,5}))?", re.I)
+"""A Host header: a name or an address (IPv6 in brackets), and a port."""
+POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "script-src 'self' 'unsafe-inline' 'unsafe-eval'",  # Gradio's page has inline scripts and compiles templates
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data: blob:",
+        "font-src 'self' data:",
+        "connect-src 'self'",
+        "frame-ancestors 'none'",
+        "base-uri 'self'",
+        "form-action 'self'",
+        "object-src 'none'",
+    )
+)
+FIXED = ("X-Frame-Options", "X-Content-Type-Options", "Referrer-Policy", "Permissions-Policy")
+"""Headers that no page may set otherwise; a stricter policy of its own it may."""
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Frame-Options": "DENY",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+}
+
+
+class Doorkeeper:
+    """Refuses a foreign Host or Origin and whoever may not use a route; puts the security headers on every response."""
+
+    def __init__(self, app: Any, port: int, people: People, hosts: Collection[str]) -> None:
+        self._app = app
+        self._port = port
+        self._people = people
+        self._hosts = frozenset(host.lower() for host in hosts)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """One request."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        if not self._is_own(headers.get("host", "").lower(), headers.get("origin", "").lower()):
+            await _refuse(send, scope["type"])
+            return
+
+        async def with_headers(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                given = {name.decode("latin-1").title() for name, _ in message["headers"]}
+                kept = [(name, value) for name, value in message["headers"] if name.decode().title() not in FIXED]
+                added = {name: value for name, value in HEADERS.items() if name in FIXED or name not in given}
+                message["headers"] = kept + [(name.encode(), value.encode()) for name, value in added.items()]
+            await send(message)
+
+        verdict = await asyncio.to_thread(judge, self._people, scope["path"], headers)
+        if not verdict.allowed:
+            await _turn_away(scope, headers, verdict.known, with_headers)
+            return
+        scope["rungs.who"] = verdict.who
+        bounded = _bounded(receive) if scope["path"].startswith("/v1/") else receive
+        await self._app(scope, bounded, with_headers)
+
+    def _is_own(self, host: str, origin: str) -> bool:
+        """True for a Host that is served, asked from nowhere or from a page of the same host."""
+        named = HOST.fullmatch(host)
+        if named is None:
+            return False
+        name = named["name"].strip("[]")
+        if name in self._hosts:
+            return origin in ("", f"https://{host}", f"http://{host}")
+        return is_loopback(name) and int(named["port"] or 80) == self._port and origin in ("", f"http://{host}")
+
+
+def is_loopback(host: str) -> bool:
+    """True for localhost, 127.0.0.0/8 and ::1: what is served without accounts."""
+    try:
+        return host.lower() == "localhost" or ("%" not in host and ipaddress.ip_address(host).is_loopback)
+    except ValueError:
+        return False
+
+
+async def _turn_away(scope: Any, headers: dict[str, str], known: bool, send: Any) -> None:
+    """Send a person to the login page; tell a program what it lacks."""
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1008})
+        return
+    if not known and scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
+        await _answer(send, 303, b"", "text/plain", location=login_address(scope["path"]))
+        return
+    status = 403 if known else 401
+    told = "you may not do that" if known else "log in, or send a key: Authorization: Bearer rk-..."
+    error = {"message": told, "type": "authentication_error", "param": None, "code": "forbidden" if known else "no_key"}
+    await _answer(send, status, json.dumps({"error": error}).encode(), "application/json")
+
+
+async def _answer(send: Any, status: int, body: bytes, kind: str, **headers: str) -> None:
+    told = {"content-type": kind, "content-length": str(len(body)), **headers}
+    lines = [(name.encode(), value.encode("latin-1")) for name, value in told.items()]
+    await send({"type": "http.response.start", "status": status, "headers": lines})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _bounded(receive: Any) -> Any:
+    """A request's body up to `BODY_BYTES`; what goes on after that counts as a client that left."""
+    seen = 0
+
+    async def bounded() -> Any:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        return {"type": "http.disconnect"} if seen > BODY_BYTES else message
+
+    return bounded
+
+
+async def _refuse(send: Any, kind: str) -> None:
+    if kind == "websocket":
+        await send({"type": "websocket.close", "code": 1008})
+        return
+    body = b"This address is not served here. Open the one that `rungs serve` printed.\n"
+    await _answer(send, 421, body, "text/plain; charset=utf-8")

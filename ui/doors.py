@@ -1,0 +1,103 @@
+"""Who may use which route. Every route stands here, Gradio's by the page that it belongs to.
+
+Where there are no accounts yet, this machine's loopback is the owner's and every door is open to it. A person comes
+with a session cookie, a program with a key. Knows no page. Called by `server.py` for every request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+
+from ui.people import KEY_PREFIX, ROLES, Account, Key, People, Role, Scope
+
+COOKIE = "rungs-session"
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Who may use the routes below a path."""
+
+    path: str
+    """The route itself and everything below it."""
+    role: Role
+    """The least role of a person."""
+    scope: Scope | None = None
+    """What a program's key must be for; None: no key opens it."""
+    whole: bool = False
+    """Only the path itself."""
+
+
+DOORS = (
+    Door("/healthz", "visitor", whole=True),
+    Door("/login", "visitor", whole=True),
+    Door("/logout", "visitor", whole=True),
+    Door("/setup", "visitor", whole=True),
+    Door("/own", "visitor"),
+    Door("/control", "visitor"),  # has a secret of its own: server.json's token
+    Door("/v1", "user", "ask"),
+    Door("/console", "owner"),
+    Door("/", "visitor"),  # the chat page and what it loads
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a request may pass."""
+
+    allowed: bool
+    who: Account | Key | None = None
+    known: bool = False
+    """Whether somebody known asks, who may not do this."""
+
+
+def door_of(path: str) -> Door:
+    """The door of a path: the first that it lies behind."""
+    return next(door for door in DOORS if _lies_behind(path, door))
+
+
+def judge(people: People, path: str, headers: Mapping[str, str]) -> Verdict:
+    """Whether a request may use a path.
+
+    Args:
+        people: who there is.
+        path: of the request.
+        headers: by lower-case name.
+    """
+    door = door_of(path)
+    who = None
+    if people.any:
+        who = _person(people, headers) or _program(people, headers)
+    if door.role == "visitor" or not people.any:
+        return Verdict(True, who)
+    if isinstance(who, Key):
+        return Verdict(door.scope in who.scopes, who, known=True)
+    if who is None:
+        return Verdict(False)
+    return Verdict(ROLES.index(who.role) >= ROLES.index(door.role), who, known=True)
+
+
+def secret_of(headers: Mapping[str, str]) -> str:
+    """The session's secret in a request's cookies; empty where there is none."""
+    try:
+        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+    except CookieError:
+        return ""
+    return found.value if found else ""
+
+
+def _person(people: People, headers: Mapping[str, str]) -> Account | None:
+    secret = secret_of(headers)
+    return people.who(secret) if secret else None
+
+
+def _program(people: People, headers: Mapping[str, str]) -> Key | None:
+    kind, _, secret = headers.get("authorization", "").partition(" ")
+    return people.key_of(secret) if kind.lower() == "bearer" and secret.startswith(KEY_PREFIX) else None
+
+
+def _lies_behind(path: str, door: Door) -> bool:
+    if door.whole:
+        return path == door.path
+    return path == door.path or path.startswith(door.path.rstrip("/") + "/")

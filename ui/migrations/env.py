@@ -1,0 +1,8 @@
+"""Alembic's entry for the tables of people. Run by `knowledge.database.migrate`, never imported."""
+
+from alembic import context
+
+from knowledge.database import run_migrations
+from ui.people_tables import METADATA
+
+run_migrations(context, METADATA)
