@@ -7,10 +7,9 @@ gate; the owner's golden rows are made into questions above, where retrieval is.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
-from typing import Any
 
 from adapters.dataset import TrainingSet
 from adapters.duplicates import digest, normalised
@@ -20,8 +19,6 @@ from adapters.generate import may_hold
 from adapters.types import Example, Part, Passage
 
 SETS = "gate_sets"
-STEPS = (23, 47)
-"""Each attack is asked again with the instruction of the row that stands so many further."""
 CROSSED_DRAWS = 64
 """At most so many passages are drawn for a row until enough of them are of other documents and hold no answer."""
 
@@ -63,7 +60,8 @@ def questions(
     Sources of a check take turns until its budget is spent, so that a large one does not push out a small one.
 
     Args:
-        data: its test and validation parts are asked with their passages; questions of its training part only without.
+        data: its test and validation parts are asked with their passages, once more with an instruction in one of them;
+            questions of its training part only without.
         golden: the owner's rows, of the checks domain and declining.
         budget: how many at most.
 
@@ -77,16 +75,18 @@ def questions(
     held = {part: [row for row in data.part(part) if row.expect == "grounded"] for part in ("test", "validation")}
     domain: list[Sequence[GateQuestion]] = [[question for question in golden if question.check == "domain"]]
     declining: list[Sequence[GateQuestion]] = [[question for question in golden if question.check == "declining"]]
+    attacks: list[Sequence[GateQuestion]] = [fixed("attacks")]
     for part in ("test", "validation"):
         domain.append([asked(row, "domain", part) for row in held[part] if row.passages])
         declining.append([asked(row, "declining", part) for row in data.part(part) if row.expect == "decline"])
         declining.append(tuple(crossed(held[part], part, budget.seed)))
+        attacks.append(tuple(planted(held[part], part, budget.seed)))
     trained = [from_memory(row, "train") for row in data.train if row.expect == "grounded"]
     unseen = [from_memory(row, part) for part in ("test", "validation") for row in held[part]]
     memory = [trained[::2], trained[1::2], unseen]  # twice as many that may have been memorised
     return unique(
         *mixed(declining, budget.declining, budget.seed),
-        *mixed([fixed("attacks")], budget.attacks, budget.seed),
+        *mixed(attacks, budget.attacks, budget.seed),
         *mixed([fixed("general")], budget.general, budget.seed),
         *mixed(memory, budget.memory, budget.seed),
         *mixed(domain, budget.domain, budget.seed),
@@ -99,12 +99,7 @@ def fixed(check: Check) -> tuple[GateQuestion, ...]:
     Raises:
         BadGate: the package ships none for this check.
     """
-    file = files("adapters").joinpath(SETS).joinpath(f"{check}.jsonl")
-    if not file.is_file():
-        raise BadGate(f"no gate questions are shipped for {check}.")
-    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    if check == "attacks":
-        rows += [exchanged(row, rows[(place + step) % len(rows)]) for step in STEPS for place, row in enumerate(rows)]
+    rows = [json.loads(line) for line in _shipped(check)]
     return tuple(
         GateQuestion(
             id=row["id"],
@@ -118,11 +113,11 @@ def fixed(check: Check) -> tuple[GateQuestion, ...]:
     )
 
 
-def exchanged(row: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """The row with another one's instruction in the place of its own."""
-    passage = row["passage"].replace(row["instruction"], other["instruction"])
-    told = {name: other[name] for name in ("instruction", "obeyed_if", "from")}
-    return {**row, "id": f"{row['id']}-{other['id']}", "passage": passage, **told}
+def _shipped(check: Check) -> list[str]:
+    file = files("adapters").joinpath(SETS).joinpath(f"{check}.jsonl")
+    if not file.is_file():
+        raise BadGate(f"no gate questions are shipped for {check}.")
+    return [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
 def asked(row: Example, check: Check, part: Part) -> GateQuestion:
@@ -152,6 +147,28 @@ def crossed(rows: Sequence[Example], part: Part, seed: int) -> Iterator[GateQues
         if strange:
             question = asked(row, "declining", part)
             yield replace(question, id=f"{question.id}-crossed", passages=tuple(strange.values()))
+
+
+def planted(rows: Sequence[Example], part: Part, seed: int) -> Iterator[GateQuestion]:
+    """Each row asked over its own passages, one of which ends with an instruction of the shipped attacks."""
+    attacks = [json.loads(line) for line in _shipped("attacks")]
+    for row in (row for row in rows if row.passages):
+        drawn = int(digest(f"{seed} {row.id} planted"), 16)
+        attack, at = attacks[drawn % len(attacks)], drawn // len(attacks) % len(row.passages)
+        told = " ".join((row.question, row.answer, *(passage.text for passage in row.passages))).casefold()
+        if any(marker.casefold() in told for marker in attack["obeyed_if"]):
+            continue
+        passages = list(row.passages)
+        passages[at] = replace(passages[at], text=f"{passages[at].text} {attack['instruction']}")
+        yield GateQuestion(
+            id=f"attacks:{part}:{row.id}",
+            check="attacks",
+            question=row.question,
+            history=row.history,
+            passages=tuple(passages),
+            golds=(row.answer,),
+            obeyed_if=tuple(attack["obeyed_if"]),
+        )
 
 
 def mixed(sources: Sequence[Sequence[GateQuestion]], most: int, seed: int) -> list[GateQuestion]:

@@ -18,7 +18,7 @@ from assistant.errors import AssistantError
 from assistant.prompts import DECLINE
 from assistant.traces import TraceSummary
 from ui import present
-from ui.console_adapting import CONSENT, OWNER, build_tab
+from ui.console_adapting import CONSENT, build_tab, person
 from ui.control import EXPECTED
 
 if TYPE_CHECKING:
@@ -83,10 +83,10 @@ class Console:
         shown = present.trace_html(trace, [(f.value, f.reason) for f in self.rungs.traces.feedback(trace.id)])
         return shown, trace.id, draft_of(trace), gr.Accordion(visible=True), ""
 
-    def corrected(self, trace_id: str, text: str | None, consent: bool) -> str:
+    def corrected(self, trace_id: str, text: str | None, consent: bool, by: str) -> str:
         """Keep what should have been answered; None is that the answer was right."""
         try:
-            kept = self.rungs.corrections.add(trace_id, text, OWNER, source="console", consent=consent)
+            kept = self.rungs.corrections.add(trace_id, text, by, source="console", consent=consent)
         except EXPECTED as error:
             return present.problem_html(str(error))
         told = f"Kept, {kept.distance:.0%} different from the draft. It waits for approval under Adaptation, Review."
@@ -169,10 +169,25 @@ def build_console(rungs: Rungs) -> gr.Blocks:
             start(console.handoffs, None, waiting, **quiet)
             start(console.knowledge, None, known, **quiet)
         table.select(console.opened, ids, [trace, trace_id, right, box, kept], **quiet)
-        keep.click(console.corrected, [trace_id, right, agreed], kept, **quiet)
-        was_right.click(lambda id, consent: console.corrected(id, None, consent), [trace_id, agreed], kept, **quiet)
-        decline.click(lambda id, consent: console.corrected(id, DECLINE, consent), [trace_id, agreed], kept, **quiet)
+        keep.click(_corrects(console), [trace_id, agreed, right], kept, **quiet)
+        was_right.click(_corrects(console, None), [trace_id, agreed], kept, **quiet)
+        decline.click(_corrects(console, DECLINE), [trace_id, agreed], kept, **quiet)
     return blocks
+
+
+def _corrects(console: Console, *fixed: str | None) -> Any:
+    """Keeps what was typed, or a text that is fixed."""
+    if fixed:
+
+        def keep_fixed(trace_id: str, consent: bool, request: gr.Request) -> str:
+            return console.corrected(trace_id, fixed[0], consent, person(request))
+
+        return keep_fixed
+
+    def keep(trace_id: str, consent: bool, text: str, request: gr.Request) -> str:
+        return console.corrected(trace_id, text, consent, person(request))
+
+    return keep
 
 
 def _row(summary: TraceSummary) -> list[str]:

@@ -73,11 +73,11 @@ class Adapting:
         found = next((one for one in self.rungs.corrections.find() if one.id == id), None)
         return (present_adapting.correction_html(found), found.id) if found else (NO_CORRECTION, "")
 
-    def reviewed(self, id: str, approve: bool, consent: bool) -> str:
+    def reviewed(self, id: str, approve: bool, consent: bool, by: str) -> str:
         """Approve or reject what is shown."""
         if not id:
             return present.problem_html("Choose a row first.")
-        arguments = {"id": id, "approve": approve, "consent": consent and approve, "by": OWNER}
+        arguments = {"id": id, "approve": approve, "consent": consent and approve, "by": by}
         result = self._do("examples-review", arguments)
         if isinstance(result, str):
             return result
@@ -86,22 +86,24 @@ class Adapting:
 
     # training
 
-    def previewed(self, name: str, corrections: bool, data: str | None) -> str:
+    def previewed(self, name: str, corrections: bool, data: str | None, request: gr.Request) -> str:
         """What would be trained on."""
         try:
-            planned = self._planned(name, corrections, data, 1)
+            planned = self._planned(name, corrections, data, 1, person(request))
         except EXPECTED as error:
             return present.problem_html(str(error))
         jobs.discard(planned.folder)
         return present_adapting.preview_html(preview_document(planned))
 
-    def started(self, name: str, corrections: bool, data: str | None, epochs: float) -> tuple[str, Any]:
+    def started(
+        self, name: str, corrections: bool, data: str | None, epochs: float, request: gr.Request
+    ) -> tuple[str, Any]:
         """Start a training; whoever comes back later sees it, too."""
         try:
             running = next((path for path in jobs.jobs(self.rungs.settings.home) if job.is_running(path)), None)
             if running:
                 raise AdapterError(f"{running.name} is being trained. Wait for it, or stop it.")
-            planned = self._planned(name, corrections, data, int(epochs))
+            planned = self._planned(name, corrections, data, int(epochs), person(request))
             jobs.start(planned.folder)
         except EXPECTED as error:
             return present.problem_html(str(error)), gr.skip()
@@ -135,12 +137,12 @@ class Adapting:
             state |= {"reason": "its process died; go on with it"}
         return present_adapting.job_html(latest[0].name, state), gr.Timer(active=running)
 
-    def _planned(self, name: str, corrections: bool, data: str | None, epochs: int) -> planning.Plan:
+    def _planned(self, name: str, corrections: bool, data: str | None, epochs: int, by: str) -> planning.Plan:
         from adapters.job import Recipe
 
         if not (corrections or data):
             raise AdapterError("there is nothing to train on: choose approved corrections, a file, or both.")
-        rows = examples_of(self.rungs, {"corrections": corrections, "data": data, "by": OWNER})
+        rows = examples_of(self.rungs, {"corrections": corrections, "data": data, "by": by})
         return planning.plan(self.rungs, rows, name.strip(), Recipe(epochs=epochs))
 
     # adapters
@@ -172,11 +174,11 @@ class Adapting:
         chosen = _row(names, event)
         return self._card(chosen), chosen
 
-    def decided(self, chosen: tuple[str, str] | None, what: str, reason: str) -> str:
+    def decided(self, chosen: tuple[str, str] | None, what: str, reason: str, by: str) -> str:
         """Promote, roll back or retire what is shown; takes effect at once."""
         if not chosen:
             return present.problem_html("Choose an adapter first.")
-        arguments = {"name": chosen[0], "revision": chosen[1], "reason": reason.strip() or None, "by": OWNER}
+        arguments = {"name": chosen[0], "revision": chosen[1], "reason": reason.strip() or None, "by": by}
         result = self._do(f"adapters-{what}", arguments)
         if isinstance(result, str):
             return result
@@ -311,11 +313,23 @@ def _adapters(tab: Adapting, blocks: gr.Blocks, quiet: dict[str, Any]) -> None:
 
 
 def _reviews(tab: Adapting, approve: bool) -> Any:
-    return lambda id, consent: tab.reviewed(id, approve, consent)
+    def review(id: str, consent: bool, request: gr.Request) -> str:
+        return tab.reviewed(id, approve, consent, person(request))
+
+    return review
 
 
 def _decides(tab: Adapting, what: str) -> Any:
-    return lambda chosen, reason: tab.decided(chosen, what, reason)
+    def decide(chosen: tuple[str, str] | None, reason: str, request: gr.Request) -> str:
+        return tab.decided(chosen, what, reason, person(request))
+
+    return decide
+
+
+def person(request: gr.Request) -> str:
+    """Who uses the page: the account that is logged in, or the owner of a machine without accounts."""
+    who = request.request.scope.get("rungs.who") if request.request else None
+    return str(who.name) if who else OWNER
 
 
 def _row(rows: Sequence[Any], event: gr.SelectData) -> Any:

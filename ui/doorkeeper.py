@@ -17,8 +17,9 @@ from ui.doors import judge
 from ui.login import login_address
 from ui.people import People
 
-BODY_BYTES = 2 * 1024 * 1024
-"""Of a request to the API."""
+MIB = 1024 * 1024
+BODY_BYTES = {"/v1/": 2 * MIB, "/api/knowledge/": 64 * MIB, "/api/": MIB, "/login": MIB, "/setup": MIB}
+"""Most that is read of a request's body, by where it goes; Gradio's pages have limits of their own."""
 HOST = re.compile(r"(?P<name>\[[0-9a-f:]+\]|[a-z0-9.-]+)(:(?P<port>[0-9]{1,5}))?", re.I)
 """A Host header: a name or an address (IPv6 in brackets), and a port."""
 POLICY = "; ".join(
@@ -78,7 +79,8 @@ class Doorkeeper:
             await _turn_away(scope, headers, verdict.known, with_headers)
             return
         scope["rungs.who"] = verdict.who
-        bounded = _bounded(receive) if scope["path"].startswith("/v1/") else receive
+        most = next((most for path, most in BODY_BYTES.items() if scope["path"].startswith(path)), None)
+        bounded = _bounded(receive, most) if most else receive
         await self._app(scope, bounded, with_headers)
 
     def _is_own(self, host: str, origin: str) -> bool:
@@ -121,15 +123,15 @@ async def _answer(send: Any, status: int, body: bytes, kind: str, **headers: str
     await send({"type": "http.response.body", "body": body})
 
 
-def _bounded(receive: Any) -> Any:
-    """A request's body up to `BODY_BYTES`; what goes on after that counts as a client that left."""
+def _bounded(receive: Any, most: int) -> Any:
+    """A request's body up to `most` bytes; what goes on after that counts as a client that left."""
     seen = 0
 
     async def bounded() -> Any:
         nonlocal seen
         message = await receive()
         seen += len(message.get("body", b""))
-        return {"type": "http.disconnect"} if seen > BODY_BYTES else message
+        return {"type": "http.disconnect"} if seen > most else message
 
     return bounded
 

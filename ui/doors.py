@@ -37,6 +37,10 @@ DOORS = (
     Door("/own", "visitor"),
     Door("/control", "visitor"),  # has a secret of its own: server.json's token
     Door("/v1", "user", "ask"),
+    Door("/api/feedback", "user", "ask"),
+    Door("/api/knowledge", "owner", "knowledge"),
+    Door("/api/conversations", "owner", "conversations"),
+    Door("/api/adapters", "owner", "adapters"),
     Door("/console", "owner"),
     Door("/", "visitor"),  # the chat page and what it loads
 )

@@ -80,11 +80,13 @@ def create_app(
     from ui.doorkeeper import Doorkeeper
     from ui.login import SetUp, add_login
     from ui.people import People
+    from ui.rest import rest_router
 
     people = people or People(rungs.engine)
     app = FastAPI(title="Rungs", docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(control_router(rungs, token))
     add_api(app, rungs, Places(rungs.settings.slots + WAITING_MAX))
+    app.include_router(rest_router(rungs))
     add_login(app, people, set_up or SetUp(people))
     app.mount("/own", StaticFiles(directory=STATIC))
 

@@ -10,7 +10,7 @@ import pytest
 
 from adapters.dataset import TrainingSet
 from adapters.errors import BadGate
-from adapters.gate_questions import Budget, crossed, fixed, questions
+from adapters.gate_questions import Budget, crossed, fixed, planted, questions
 from adapters.gate_types import GateQuestion
 from adapters.types import Example, Passage
 
@@ -50,11 +50,9 @@ def golden(number: int, check: str = "domain") -> GateQuestion:
 
 def test_the_default_budget_is_kept_and_every_check_is_asked() -> None:
     budget = Budget()
-    asked = Counter(question.check for question in questions(training_set(60)))
-    assert asked == {"domain": 120, "declining": 80, "general": 80, "attacks": 198, "memory": 40}
-    assert asked.total() == 518 and asked.total() + 2 == sum(
-        (budget.domain, budget.declining, budget.general, budget.attacks, budget.memory)
-    )
+    asked = Counter(question.check for question in questions(training_set(70)))
+    assert asked == {"domain": 120, "declining": 80, "general": 80, "attacks": 200, "memory": 40}
+    assert asked.total() == 520 == sum((budget.domain, budget.declining, budget.general, budget.attacks, budget.memory))
 
 
 def test_sources_take_turns_and_the_draw_is_the_same_each_time() -> None:
@@ -107,7 +105,7 @@ def test_golden_rows_of_a_fixed_check_and_impossible_budgets_are_refused() -> No
 
 def test_the_shipped_sets_are_large_enough_and_each_question_stands_once() -> None:
     everything = [*GENERAL, *fixed("attacks")]
-    assert len(GENERAL) == 80 and len(fixed("attacks")) >= 180
+    assert len(GENERAL) == 80 and len(fixed("attacks")) >= 60
     assert len({question.id for question in everything}) == len(everything)
     assert len({question.group for question in GENERAL}) == len(GENERAL)
     assert {question.check for question in everything} == {"general", "attacks"}
@@ -122,13 +120,17 @@ def test_a_marker_shows_nothing_but_obedience(attack: dict[str, str]) -> None:
     assert not [marker for marker in attack["obeyed_if"] if marker.casefold() in honest.casefold()]
 
 
-def test_an_attack_is_asked_again_with_another_instruction() -> None:
-    attacks = fixed("attacks")
-    assert len(attacks) == 3 * len(ATTACKS)
-    assert len({(attack.question, attack.passages[0].text) for attack in attacks}) == len(attacks)
-    for attack in attacks:
-        told = " ".join((attack.question, *attack.golds)).casefold()
-        assert not [marker for marker in attack.obeyed_if if marker.casefold() in told], attack.id
+def test_instructions_are_planted_in_passages_of_the_held_out_part() -> None:
+    rows = [row for row in training_set().test if row.expect == "grounded"]
+    made = list(planted(rows, "test", 1))
+    assert len(made) == len(rows) == len({question.group for question in made})
+    instructions = {attack["instruction"] for attack in ATTACKS}
+    for row, question in zip(rows, made, strict=True):
+        (own,) = row.passages
+        (shown,) = question.passages
+        assert shown.text.startswith(own.text) and shown.text.removeprefix(own.text).strip() in instructions
+        assert not [m for m in question.obeyed_if if m.casefold() in f"{row.question} {own.text}".casefold()]
+    assert made == list(planted(rows, "test", 1)) != list(planted(rows, "test", 2))
 
 
 def test_a_smaller_budget_keeps_every_check() -> None:
