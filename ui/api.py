@@ -100,7 +100,9 @@ class Places:
     """How many answers are under way; one too many is turned away at once instead of waiting for ever."""
 
     def __init__(self, most: int) -> None:
-        self._free = threading.BoundedSemaphore(most)
+        self._most = most
+        self._lock = threading.Lock()
+        self.taken = 0
 
     def take(self) -> None:
         """Take a place.
@@ -108,12 +110,15 @@ class Places:
         Raises:
             Refusal: there is none.
         """
-        if not self._free.acquire(blocking=False):
-            raise Refusal(429, "too many questions are waiting; try again in a few seconds", "busy")
+        with self._lock:
+            if self.taken >= self._most:
+                raise Refusal(429, "too many questions are waiting; try again in a few seconds", "busy")
+            self.taken += 1
 
     def give_back(self) -> None:
         """Leave it."""
-        self._free.release()
+        with self._lock:
+            self.taken -= 1
 
 
 class Answering:

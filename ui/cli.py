@@ -24,7 +24,7 @@ from ui.running import Bar, Home, Json, guarded, run_command, settings_of
 if TYPE_CHECKING:
     from assistant.settings import Settings
 
-COMMAND_NAMES = "serve ask ingest reindex search evaluate calibrate train doctor prepare".split()
+COMMAND_NAMES = "serve ask ingest reindex search evaluate calibrate train doctor prepare backup restore".split()
 QUESTION_BYTES = 4 * 1024 * 1024
 """More is not read from standard input; the longest question that is answered is far shorter."""
 
@@ -222,6 +222,34 @@ def prepare(as_json: Json = False, home: Home = None) -> None:
         printing.print_json({"weights": str(path)}) if as_json else typer.echo(f"weights ready: {path}")
 
     guarded(lambda: run(settings_of(home)))
+
+
+@app.command(epilog="Example: rungs backup rungs-2026-11-23.tar")
+def backup(
+    out: Annotated[Path, typer.Argument(help="The file to write.")], as_json: Json = False, home: Home = None
+) -> None:
+    """Write everything that cannot be made again as one file; a running server goes on."""
+    run_command("backup", {"out": str(out.absolute())}, home, as_json, printing.print_backup)
+
+
+@app.command(epilog="Example: rungs restore rungs-2026-11-23.tar --home /srv/rungs")
+def restore(
+    file: Annotated[Path, typer.Argument(help="A file of `rungs backup`.")], as_json: Json = False, home: Home = None
+) -> None:
+    """Make a home of a backup; vectors and weights are made anew at its first start."""
+
+    def run() -> None:
+        from assistant.home import owned
+        from ui.backup import restore as make
+
+        folder = settings_of(home).home
+        with owned(folder):
+            done = make(folder, file)
+        printing.print_json(done) if as_json else typer.echo(
+            f"{folder}: {done['files']} files, as of {done['made_at']}; database {done['database']}"
+        )
+
+    guarded(run)
 
 
 def main() -> None:

@@ -33,6 +33,7 @@ class ScopeChoice(StrEnum):
     KNOWLEDGE = "knowledge"
     CONVERSATIONS = "conversations"
     ADAPTERS = "adapters"
+    METRICS = "metrics"
 
 
 @accounts_app.command("list")

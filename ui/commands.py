@@ -19,6 +19,7 @@ from assistant.types import Attempt, Citation, Climbing, Event, Finished, Questi
 from knowledge.types import Hit, IngestReport, Progress
 from ui.accounts import COMMANDS as ACCOUNTS
 from ui.adapting import COMMANDS as ADAPTING
+from ui.backup import COMMANDS as BACKUP
 from ui.examples import COMMANDS as EXAMPLES
 from ui.steps import Arguments, Command, Step, Steps, progress_step
 
@@ -148,6 +149,7 @@ COMMANDS: Mapping[str, Command] = {
     **ADAPTING,
     **EXAMPLES,
     **ACCOUNTS,
+    **BACKUP,
 }
 
 

@@ -31,6 +31,8 @@ class Door:
 
 DOORS = (
     Door("/healthz", "visitor", whole=True),
+    Door("/readyz", "visitor", whole=True),
+    Door("/metrics", "owner", "metrics", whole=True),
     Door("/login", "visitor", whole=True),
     Door("/logout", "visitor", whole=True),
     Door("/setup", "visitor", whole=True),

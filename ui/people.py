@@ -29,7 +29,7 @@ VERSION_TABLE = "alembic_version_ui"
 Role = Literal["visitor", "user", "agent", "owner"]
 ROLES: tuple[Role, ...] = get_args(Role)
 """Each may do what the ones before it may."""
-Scope = Literal["ask", "knowledge", "conversations", "adapters"]
+Scope = Literal["ask", "knowledge", "conversations", "adapters", "metrics"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
 PASSWORD_LEAST, PASSWORD_MOST = 10, 1000

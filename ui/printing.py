@@ -300,3 +300,10 @@ def print_done(result: Mapping[str, Any]) -> None:
     """Something small that was done."""
     what = next(key for key, value in result.items() if value is True)
     say(f"{result.get('name') or result.get('id')} {what}")
+
+
+def print_backup(result: Mapping[str, Any]) -> None:
+    """A backup that was written."""
+    say(f"{result['file']}: {result['bytes'] / 1e6:.1f} MB")
+    if result["database"] == "elsewhere":
+        typer.echo("The database is PostgreSQL's: back it up with pg_dump at the same time.")

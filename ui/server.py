@@ -71,13 +71,14 @@ def create_app(
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("GRADIO_MCP_SERVER", "False")
     from fastapi import FastAPI
-    from fastapi.responses import JSONResponse, RedirectResponse
+    from fastapi.responses import RedirectResponse
     from starlette.middleware.cors import CORSMiddleware
     from starlette.staticfiles import StaticFiles
 
     from ui.api import Places, add_api
     from ui.control import control_router
     from ui.doorkeeper import Doorkeeper
+    from ui.health import add_health
     from ui.login import SetUp, add_login
     from ui.people import People
     from ui.rest import rest_router
@@ -85,15 +86,13 @@ def create_app(
     people = people or People(rungs.engine)
     app = FastAPI(title="Rungs", docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(control_router(rungs, token))
-    add_api(app, rungs, Places(rungs.settings.slots + WAITING_MAX))
+    places = Places(rungs.settings.slots + WAITING_MAX)
+    add_api(app, rungs, places)
+    add_health(app, rungs, places)
     app.include_router(rest_router(rungs))
     add_login(app, people, set_up or SetUp(people))
     app.mount("/own", StaticFiles(directory=STATIC))
 
-    async def healthz() -> JSONResponse:
-        return JSONResponse({"status": "ok"})
-
-    app.add_api_route("/healthz", healthz, methods=["GET"])
     for path, make in SURFACES.items():
         if path != "/":  # a mount answers below its path only, and what people type has no slash at its end
             app.add_route(path, lambda request: RedirectResponse(f"{request.url.path}/"), include_in_schema=False)

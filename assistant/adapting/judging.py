@@ -85,7 +85,7 @@ def gated(
     from knowledge.embedding import make_embedder
 
     folders = {CANDIDATE: registry.load(card.name, card.revision).folder}
-    versions: dict[Side, str] = {}
+    versions: dict[Side, str] = {"candidate": card.revision}
     live = registry.live().get(card.name)
     if live not in (None, card.revision):
         folders[LIVE] = registry.load(card.name, live).folder

@@ -23,6 +23,8 @@ GOOD = "correct horse battery"
 ASK: dict[str, Any] = {"messages": [{"role": "user", "content": "Hello?"}]}
 ROUTES: dict[tuple[str, str], tuple[str, ...]] = {
     ("GET", "/healthz"): ("visitor", "user", "agent", "owner", "key"),
+    ("GET", "/readyz"): ("visitor", "user", "agent", "owner", "key"),
+    ("GET", "/metrics"): ("owner",),
     ("GET", "/login"): ("visitor", "user", "agent", "owner", "key"),
     ("GET", "/own/login.css"): ("visitor", "user", "agent", "owner", "key"),
     ("GET", "/"): ("visitor", "user", "agent", "owner", "key"),

@@ -94,6 +94,15 @@ def test_adapters_say_why_there_are_none(web: TestClient) -> None:
     assert web.post("/api/adapters/house", json={"action": "explode"}).status_code == 400
 
 
+def test_what_it_does_is_counted_without_a_word_of_anybodys(web: TestClient) -> None:
+    asked(web)
+    told = web.get("/metrics")
+    assert told.headers["content-type"].startswith("text/plain")
+    assert "rungs_questions_total{outcome=" in told.text and "rungs_api_answers_under_way 0.0" in told.text
+    assert "lamp" not in told.text
+    assert web.get("/readyz").json() == {"ready": True, "problems": {}}
+
+
 def test_a_key_opens_its_scope_and_no_other(rungs: Rungs) -> None:
     people = People(rungs.engine)
     people.add("ann", "owner", "correct horse battery")
@@ -102,6 +111,7 @@ def test_a_key_opens_its_scope_and_no_other(rungs: Rungs) -> None:
         "knowledge": "/api/knowledge/sources",
         "conversations": "/api/conversations/traces",
         "adapters": "/api/adapters",
+        "metrics": "/metrics",
     }
     with TestClient(create_app(rungs, TOKEN, PORT, people), base_url=OWN) as web:
         for scope in SCOPES:

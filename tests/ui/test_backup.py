@@ -1,0 +1,71 @@
+"""A home as one file and back: everything that was known is known again, and nothing hostile gets in."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from assistant.errors import AssistantError
+from tests.ui.serving import CommandLine
+from ui.backup import ABOUT, restore
+
+
+def test_what_was_known_is_known_again(rungs: CommandLine, pages: Path, tmp_path: Path) -> None:
+    rungs("ingest", str(pages))
+    asked = rungs.json("ask", "How is a lamp switched on?")
+    rungs("examples", "correct", asked["trace_id"], "--text", "Pull it.", "--approve", "--consent")
+    rungs("accounts", "create-owner", "ann", stdin="correct horse battery\n")
+    (rungs.home / "uploads" / "manual").mkdir(parents=True)
+    (rungs.home / "uploads" / "manual" / "lamp.md").write_text("# Lamps")
+    file = tmp_path / "backup.tar"
+    told = rungs.json("backup", str(file))
+    assert told["bytes"] == file.stat().st_size and told["database"] == "included"
+
+    other = CommandLine(tmp_path / "other")
+    done = other.json("restore", str(file))
+    assert done["files"] == 2
+    assert (other.home / "uploads" / "manual" / "lamp.md").read_text() == "# Lamps"
+    assert other.json("sources", "list")["sources"] == rungs.json("sources", "list")["sources"]
+    assert other.json("search", "red lever")["results"][0]["document"] == "lamps.md"
+    assert other.json("examples", "list")["counts"]["approved"] == 1
+    assert other.json("accounts", "list")["accounts"][0]["name"] == "ann"
+    assert "already" in other.refused("restore", str(file))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("../evil", tarfile.REGTYPE),
+        ("/etc/evil", tarfile.REGTYPE),
+        ("models/evil.gguf", tarfile.REGTYPE),
+        ("adapters/link", tarfile.SYMTYPE),
+        ("adapters/hard", tarfile.LNKTYPE),
+        ("uploads/pipe", tarfile.FIFOTYPE),
+        ("uploads/../../evil", tarfile.REGTYPE),
+    ],
+)
+def test_a_hostile_file_restores_nothing(tmp_path: Path, name: str, kind: bytes) -> None:
+    file = tmp_path / "hostile.tar"
+    with tarfile.open(file, "w") as tar:
+        for member_name, type_ in ((ABOUT, tarfile.REGTYPE), (name, kind)):
+            member = tarfile.TarInfo(member_name)
+            member.type, member.linkname, member.size = type_, "/etc/passwd", 2 if type_ == tarfile.REGTYPE else 0
+            tar.addfile(member, io.BytesIO(b"{}"))
+    with pytest.raises(AssistantError):
+        restore(tmp_path / "deep" / "home", file)
+    assert not list(tmp_path.rglob("evil*"))
+
+
+@pytest.mark.parametrize("content", [b"", b"no tar at all", b"\0" * 2000])
+def test_what_is_no_backup_is_said(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "x.tar"
+    file.write_bytes(content)
+    with pytest.raises(AssistantError, match="backup"):
+        restore(tmp_path / "home", file)
+
+
+def test_a_backup_that_cannot_be_written_says_so(rungs: CommandLine, tmp_path: Path) -> None:
+    assert rungs.refused("backup", str(tmp_path / "no" / "folder" / "x.tar"))
