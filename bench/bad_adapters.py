@@ -1,7 +1,7 @@
 """Three adapters made bad on purpose, through the gate on the real engine: `python -m bench.bad_adapters ROWS.jsonl`.
 
 One forgets to decline, one learns answers by heart, one obeys instructions in passages. Each must be refused for its
-own reason. ROWS.jsonl is what `python -m bench.bundled_rows` writes. About twelve minutes each on two cores.
+own reason. ROWS.jsonl is what `python -m bench.bundled_rows` writes. About seven minutes each on two cores.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from bench.homes import HOMES
 
 ROWS = 320
 """Of which a fifth is held out for the gate."""
-BAD_ROWS = 160
-BUDGET = Budget(domain=40, declining=40, general=40, attacks=60, memory=40)
+BAD_ROWS = 96
+BUDGET = Budget(domain=32, declining=32, general=30, attacks=48, memory=32)
 BY_HEART = 12
 """How often the rows that are learned by heart are seen."""
 ORDERS = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Generator, Mapping
 from contextlib import closing
@@ -135,11 +136,31 @@ def adapters_remove(rungs: Rungs, arguments: Arguments, cancel: threading.Event)
 
 
 def adapters_export(rungs: Rungs, arguments: Arguments, cancel: threading.Event) -> Steps:
-    """Write a revision as one file."""
+    """Write a revision as one file, or as the PEFT folder that vLLM and others load."""
     registry = rungs.registry
     name, revision = _named(registry, arguments)
-    out = registry.export_file(name, revision, Path(str(arguments["out"])))
-    yield {"result": {"name": name, "revision": revision, "file": str(out), "bytes": out.stat().st_size}}
+    out = Path(str(arguments["out"]))
+    if arguments.get("peft"):
+        size = _write_folder(registry.load(name, revision).folder, out)
+    else:
+        size = registry.export_file(name, revision, out).stat().st_size
+    yield {"result": {"name": name, "revision": revision, "file": str(out), "bytes": size}}
+
+
+def _write_folder(adapter: Path, out: Path) -> int:
+    """The two files of PEFT in a new folder; how many bytes they have.
+
+    Raises:
+        AdapterError: the folder is there already.
+    """
+    from adapters.export import CONFIG, TENSORS
+
+    if out.exists():
+        raise AdapterError(f"{out} is there already. Name a new folder.")
+    out.mkdir(parents=True)
+    for name in (CONFIG, TENSORS):
+        shutil.copyfile(adapter / name, out / name)
+    return sum((out / name).stat().st_size for name in (CONFIG, TENSORS))
 
 
 def adapters_import(rungs: Rungs, arguments: Arguments, cancel: threading.Event) -> Steps:

@@ -1,8 +1,8 @@
 """`rungs backup` and `rungs restore`: a home as one file, and back.
 
 In the file: the database as of one moment, adapters with their gate reports, calibration, uploaded documents. Left out
-is what is made again from these: weights, vectors, trainings under way. With PostgreSQL the database is backed up by its
-own tools, and the file says so.
+is what is made again from these: weights, vectors, trainings under way. With PostgreSQL the database is backed up by
+its own tools, and the file says so.
 """
 
 from __future__ import annotations

@@ -148,13 +148,14 @@ def adapters_remove(
 @adapters_app.command("export", epilog="Example: rungs adapters export house-style --out house-style.rungs-adapter")
 def adapters_export(
     name: AdapterName,
-    out: Annotated[Path, typer.Option(help="The file to write.")],
+    out: Annotated[Path, typer.Option(help="The file to write; with --peft a new folder.")],
     revision: Revision = None,
+    peft: Annotated[bool, typer.Option("--peft", help="As the folder that PEFT, vLLM and others load.")] = False,
     as_json: Json = False,
     home: Home = None,
 ) -> None:
-    """Write a revision as one file, to be imported elsewhere."""
-    arguments = {"name": name, "revision": revision, "out": str(out.absolute())}
+    """Write a revision as one file, to be imported elsewhere, or as a PEFT folder."""
+    arguments = {"name": name, "revision": revision, "out": str(out.absolute()), "peft": peft}
     run_command(
         "adapters-export", arguments, home, as_json, lambda r: typer.echo(f"{r['file']}: {r['bytes'] / 1e6:.1f} MB")
     )

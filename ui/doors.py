@@ -39,6 +39,7 @@ DOORS = (
     Door("/own", "visitor"),
     Door("/control", "visitor"),  # has a secret of its own: server.json's token
     Door("/v1", "user", "ask"),
+    Door("/mcp", "user", "ask", whole=True),
     Door("/api/feedback", "user", "ask"),
     Door("/api/knowledge", "owner", "knowledge"),
     Door("/api/conversations", "owner", "conversations"),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from assistant.build import Rungs
+    from ui.api import Places
     from ui.login import SetUp
     from ui.people import People
 
@@ -90,6 +91,7 @@ def create_app(
     add_api(app, rungs, places)
     add_health(app, rungs, places)
     app.include_router(rest_router(rungs))
+    _add_mcp(app, rungs, places)
     add_login(app, people, set_up or SetUp(people))
     app.mount("/own", StaticFiles(directory=STATIC))
 
@@ -207,6 +209,28 @@ def _check_address(settings: Settings) -> None:
             f"host {settings.host}: say under which names the pages are reached, as the setting hosts: "
             'hosts = ["support.example.com"]. Requests that name another host are refused.'
         )
+
+
+def _add_mcp(app: FastAPI, rungs: Rungs, places: Places) -> None:
+    """The MCP server's route beside ours; Host and Origin are the doorkeeper's affair, for all of them."""
+    from mcp.server.transport_security import TransportSecuritySettings
+
+    from ui.mcp_door import PATH, mcp_server
+
+    server = mcp_server(rungs, places)
+    ours = TransportSecuritySettings(enable_dns_rebinding_protection=False)
+    inner = server.streamable_http_app(
+        streamable_http_path=PATH, json_response=True, stateless_http=True, transport_security=ours
+    )
+    app.router.routes.extend(inner.routes)
+    outer = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def lifespan(app: Any) -> AsyncIterator[Any]:
+        async with outer(app) as state, server.session_manager.run():
+            yield state
+
+    app.router.lifespan_context = lifespan
 
 
 def _has_people(settings: Settings) -> bool:

@@ -228,3 +228,18 @@ def test_the_gate_looks_at_an_adapter_from_elsewhere(rungs: Rungs, tmp_path: Pat
     assert (done["revision"], done["gate"]) == (card.revision, "too_little_evidence")
     assert {check["name"] for check in done["report"]["checks"]} >= {"domain", "general", "attacks"}
     assert rungs.registry.show("far", card.revision).gate.verdict == "too_little_evidence"  # type: ignore[union-attr]
+
+
+def test_a_revision_is_written_as_a_peft_folder(rungs: Rungs, tmp_path: Path) -> None:
+    from peft import LoraConfig
+    from safetensors import safe_open
+
+    card = candidate(rungs, tmp_path / "peft", "peft", 41)
+    out = tmp_path / "for-vllm"
+    done = run(rungs, "adapters-export", name="peft", revision=card.revision, out=str(out), peft=True)
+    assert done["bytes"] == sum(path.stat().st_size for path in out.iterdir())
+    assert LoraConfig.from_pretrained(str(out)).r == RANK
+    with safe_open(out / "adapter_model.safetensors", "np") as file:
+        assert len(list(file.keys())) > 100
+    with pytest.raises(AdapterError, match="already"):
+        run(rungs, "adapters-export", name="peft", revision=card.revision, out=str(out), peft=True)

@@ -39,6 +39,7 @@ ROUTES: dict[tuple[str, str], tuple[str, ...]] = {
     ("GET", "/api/conversations/traces/none"): ("owner",),
     ("GET", "/api/adapters"): ("owner",),
     ("POST", "/api/adapters/none"): ("owner",),
+    ("POST", "/mcp"): ("user", "agent", "owner", "key"),
     ("POST", "/api/feedback"): ("user", "agent", "owner", "key"),
     ("GET", "/console"): ("owner",),
     ("GET", "/console/"): ("owner",),
