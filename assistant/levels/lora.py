@@ -23,13 +23,18 @@ class Lora:
         self.bench = bench
 
     def skip_reason(self, question: Question, evidence: Evidence) -> str | None:
-        """Skipped without an adapter, without evidence, or without a calibrated confidence."""
+        """Skipped without an adapter, without evidence, or without a calibrated confidence that promises anything."""
         if self.bench.adapter is None:
             return "no adapter promoted"
         if not evidence.sentences:
             return "no passage was found"
-        if question.level != "lora" and self.bench.calibration.of("lora", self.bench.versions) is None:
+        if question.level == "lora":
+            return None
+        fitted = self.bench.calibration.of("lora", self.bench.versions)
+        if fitted is None:
             return "no calibrated confidence for this adapter (rungs calibrate fits one)"
+        if fitted.threshold is None:
+            return "no draft of this adapter could be promised to be right (rungs calibrate says what is missing)"
         return None
 
     def attempt(self, question: Question, evidence: Evidence, cancel: threading.Event) -> Iterator[Words | Attempt]:
