@@ -243,7 +243,8 @@ def _taken_up(rungs: Rungs, card: AdapterCard) -> Steps:
         for one in crew.assistants.values()
         if (versions := one.versions())["adapter"] == f"{card.name}@{card.revision}"
     ]
-    usable = crew.calibration.of("lora", served[0]) is not None if served else None
+    fitted = crew.calibration.of("lora", served[0]) if served else None
+    usable = fitted is not None and fitted.threshold is not None if served else None
     yield {"result": {**_summary(card), "seconds": seconds, "calibrated": usable}}
 
 

@@ -122,6 +122,12 @@ def test_lora_is_skipped_while_no_adapter_is_promoted() -> None:
     assert skip("lora", bench(ScriptedModel())) == "no adapter promoted"
 
 
+def test_lora_is_not_asked_where_nothing_can_be_promised() -> None:
+    void = sure(None, "logprob_mean")
+    told = skip("lora", bench(ScriptedModel(adapters=("live",)), adapter="live", lora=void))
+    assert told is not None and "promised" in told
+
+
 def test_lora_asks_the_model_with_its_adapter() -> None:
     model = ScriptedModel(["Two years."], adapters=("live",))
     _, attempt = run("lora", bench(model, adapter="live", lora=sure(0.01, "logprob_mean")))
