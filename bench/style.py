@@ -1,9 +1,9 @@
-"""Is a house style learned? `python -m bench.style`: `bitext-support`, before and after an adapter of 240 rows.
+"""Is a house style learned? `python -m bench.style`: `bitext-support`, before and after an adapter of 120 rows.
 
 Each answer is compared with the desk's own answer to that held-out question: cosine of their embeddings and ROUGE-L
 (F1 of the longest common subsequence of words), as paired bootstrap intervals of the difference. What is particular in
 an answer (numbers, names, addresses) and neither in the question nor in the notes nor a placeholder is invented. About
-twenty minutes on two cores.
+ten minutes on two cores.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from bench import sets
 from bench.homes import HOMES
 from knowledge.ingest import ingest
 
-ROWS, HELD_OUT = 240, 60
+ROWS, HELD_OUT = 120, 40
 WORDS_MAX = 120
 """Longer answers are left out of the rows: serving asks for short ones."""
 NAME = "desk-style"
-ANSWER_TOKENS = 200
+ANSWER_TOKENS = 160
 _WORD = re.compile(r"\w+")
 
 
