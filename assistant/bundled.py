@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from importlib.resources import as_file, files
+from importlib.resources.abc import Traversable
 
 from adapters.errors import AdapterError
 from assistant.serving import registry_of
@@ -20,6 +21,11 @@ BY = "Rungs"
 log = logging.getLogger(__name__)
 
 
+def shipped() -> Traversable | None:
+    """The file that ships; None where an installation was made without it."""
+    return next((f for f in files("adapters").joinpath("bundled").iterdir() if f.name.endswith("-adapter")), None)
+
+
 def take_in(settings: Settings) -> None:
     """See to it that a home on the embedded model has the adapter that ships.
 
@@ -28,17 +34,16 @@ def take_in(settings: Settings) -> None:
     if settings.model != "embedded" or settings.model_file or settings.adapter:
         return
     mark = settings.home / MARK
-    shipped = next((f for f in files("adapters").joinpath("bundled").iterdir() if f.name.endswith("-adapter")), None)
-    taken = mark.read_text(encoding="utf-8") if mark.exists() else ""
-    if shipped is None or taken == shipped.name:
+    file, taken = shipped(), mark.read_text(encoding="utf-8") if mark.exists() else ""
+    if file is None or taken == file.name:
         return
     try:
         registry = registry_of(settings)
-        with as_file(shipped) as path:
+        with as_file(file) as path:
             card = registry.import_file(path, NAME, trust_gate=True)
         live = registry.live()
         if NAME in live or not (taken or live):
             registry.promote(NAME, card.revision, BY, "ships with Rungs")
-        mark.write_text(shipped.name, encoding="utf-8")
+        mark.write_text(file.name, encoding="utf-8")
     except (AdapterError, OSError) as error:
         log.warning("the adapter that ships with Rungs was not taken in: %s", error)

@@ -90,10 +90,10 @@ TYPED = [
 
 @pytest.mark.parametrize(("page", "line"), TYPED, ids=[line for _, line in TYPED])
 def test_every_command_that_is_only_shown_can_be_typed(page: str, line: str) -> None:
-    from ui.cli import app
+    from ui.cli import GROUPS, app
 
     words = shlex.split(line.split(" #")[0])[1:]
-    command = words[:2] if words[0] in ("adapters", "sources") else words[:1]
+    command = words[:2] if words[0] in GROUPS else words[:1]
     helped = CliRunner().invoke(app, [*command, "--help"])
     assert helped.exit_code == 0, line
     for word in words:

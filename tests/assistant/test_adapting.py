@@ -25,6 +25,7 @@ from assistant.prompts import DECLINE
 from assistant.settings import Settings
 from assistant.types import Question
 from knowledge.ingest import ingest
+from tests.homes import retire_the_shipped_adapter
 from ui.commands import COMMANDS
 
 pytestmark = pytest.mark.engine
@@ -61,6 +62,7 @@ def examples(count: int = len(THINGS)) -> list[Example]:
 def rungs(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[Rungs]:
     home, pages = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("pages")
     (home / "models").mkdir()
+    retire_the_shipped_adapter(home)
     for path in weights.parent.glob(f"{weights.name}*"):
         (home / "models" / path.name).symlink_to(path)
     for thing, (colour, place) in THINGS.items():

@@ -20,6 +20,7 @@ from assistant.settings import Settings
 from assistant.types import Finished, Question
 from knowledge.ingest import ingest
 from tests.adapters.samples import ACCEPTED, REFUSED
+from tests.homes import retire_the_shipped_adapter
 from ui.commands import COMMANDS
 
 pytestmark = pytest.mark.engine
@@ -30,6 +31,7 @@ RANK = 4
 def rungs(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[Rungs]:
     home = tmp_path_factory.mktemp("home")
     (home / "models").mkdir()
+    retire_the_shipped_adapter(home)
     for path in weights.parent.glob(f"{weights.name}*"):
         (home / "models" / path.name).symlink_to(path)
     page = tmp_path_factory.mktemp("pages") / "lamps.md"
