@@ -36,8 +36,8 @@ POLICY = "; ".join(
         "object-src 'none'",
     )
 )
-FIXED = ("X-Frame-Options", "X-Content-Type-Options", "Referrer-Policy", "Permissions-Policy")
-"""Headers that no page may set otherwise; a stricter policy of its own it may."""
+FIXED = ("X-Frame-Options", "X-Content-Type-Options", "Permissions-Policy")
+"""Headers that no page may set otherwise; a policy of its own it may."""
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Frame-Options": "DENY",

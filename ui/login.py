@@ -162,5 +162,9 @@ def _problem(text: str) -> str:
 
 
 def _page(title: str, body: str, status: int = 200) -> HTMLResponse:
-    headers: dict[str, Any] = {"content-security-policy": POLICY, "cache-control": "no-store"}
+    headers: dict[str, Any] = {
+        "content-security-policy": POLICY,
+        "cache-control": "no-store",
+        "referrer-policy": "same-origin",  # with none at all a browser posts a form from nowhere, which is refused
+    }
     return HTMLResponse(PAGE.format(title=title, body=body), status, headers)
