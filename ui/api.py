@@ -146,15 +146,13 @@ class Answering:
 
     def _next(self) -> Event | None:
         with self._busy:
+            event = None
             try:
                 event = next(self._events, None)
-            except BaseException:
-                self._end()
-                raise
-            if event is None or self._cancel.is_set():
-                self._end()
-                return None
-            return event
+            finally:
+                if event is None or self._cancel.is_set():
+                    self._end()
+            return None if self._over else event
 
     def stop(self) -> None:
         """Stop the engine; the place is free once it has noticed."""

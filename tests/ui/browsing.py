@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from tests.ui.serving import write_pages
+
 ROOT = Path(__file__).resolve().parents[2]
 FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
@@ -123,6 +125,20 @@ def ingest(home: Path, folder: Path, environment: Mapping[str, str]) -> None:
     command = [sys.executable, "-c", RUNGS, "ingest", str(folder), "--home", str(home)]
     done = subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+SCRIPTED = {"RUNGS_MODEL": "scripted", "RUNGS_EMBEDDER": "hash", "RUNGS_DEMO": "false"}
+
+
+@contextmanager
+def scripted_site(folder: Path) -> Iterator[Served]:
+    """The tests' pages, served on the scripted model with a level rag that accepts."""
+    home = folder / "home"
+    home.mkdir()
+    (home / "calibration.json").write_text(json.dumps(ACCEPTS_RAG))
+    ingest(home, write_pages(folder / "pages"), SCRIPTED)
+    with served(home, SCRIPTED) as site:
+        yield site
 
 
 @contextmanager

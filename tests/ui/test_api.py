@@ -11,21 +11,14 @@ import httpx
 import openai
 import pytest
 
-from tests.ui.browsing import ACCEPTS_RAG, Served, ingest, served
-from tests.ui.serving import write_pages
+from tests.ui.browsing import Served, scripted_site
 
-SCRIPTED = {"RUNGS_MODEL": "scripted", "RUNGS_EMBEDDER": "hash", "RUNGS_DEMO": "false"}
 LAMP: list[Any] = [{"role": "user", "content": "How is a lamp switched on?"}]
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    folder = tmp_path_factory.mktemp("api")
-    home = folder / "home"
-    home.mkdir()
-    (home / "calibration.json").write_text(json.dumps(ACCEPTS_RAG))
-    ingest(home, write_pages(folder / "pages"), SCRIPTED)
-    with served(home, SCRIPTED) as site:
+    with scripted_site(tmp_path_factory.mktemp("api")) as site:
         yield site
 
 

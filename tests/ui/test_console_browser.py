@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.ui.browsing import ACCEPTS_RAG, MILLISECONDS, Served, chromium, ingest, served, visiting
-from tests.ui.serving import write_pages
+from tests.ui.browsing import (
+    MILLISECONDS,
+    SCRIPTED,
+    Served,
+    chromium,
+    scripted_site,
+    served,
+    visiting,
+)
 
 pytestmark = pytest.mark.browser
-SCRIPTED = {"RUNGS_MODEL": "scripted", "RUNGS_EMBEDDER": "hash", "RUNGS_DEMO": "false"}
 LAMP = "How is a lamp switched on?"
 HOSTILE = "<img src=x onerror=alert(1)> ![x](https://evil.test/x.png)"
 expect.set_options(timeout=MILLISECONDS)
@@ -27,12 +32,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    folder = tmp_path_factory.mktemp("console")
-    home = folder / "home"
-    home.mkdir()
-    (home / "calibration.json").write_text(json.dumps(ACCEPTS_RAG))
-    ingest(home, write_pages(folder / "pages"), SCRIPTED)
-    with served(home, SCRIPTED) as site:
+    with scripted_site(tmp_path_factory.mktemp("console")) as site:
         yield site
 
 

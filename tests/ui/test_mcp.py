@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from mcp import Client
 
-from tests.ui.browsing import ACCEPTS_RAG, Served, ingest, served
-from tests.ui.serving import write_pages
-
-SCRIPTED = {"RUNGS_MODEL": "scripted", "RUNGS_EMBEDDER": "hash", "RUNGS_DEMO": "false"}
+from tests.ui.browsing import Served, scripted_site
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    folder = tmp_path_factory.mktemp("mcp")
-    home = folder / "home"
-    home.mkdir()
-    (home / "calibration.json").write_text(json.dumps(ACCEPTS_RAG))
-    ingest(home, write_pages(folder / "pages"), SCRIPTED)
-    with served(home, SCRIPTED) as site:
+    with scripted_site(tmp_path_factory.mktemp("mcp")) as site:
         yield site
 
 
