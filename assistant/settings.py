@@ -73,6 +73,9 @@ class Settings(BaseSettings):
         description="level rag quotes the evidence or lets the model write; auto: as evaluated for the model",
     )
     answer_tokens: int = Field(256, ge=16, description="at most this many generated tokens per draft")
+    person_topics: list[str] = Field(
+        default_factory=list, description="words or phrases; a question that holds one goes to a person at once"
+    )
     question_characters: int = Field(8000, ge=100, description="longer questions are refused")
 
     @field_validator("model_file", "adapter", mode="before")
@@ -111,7 +114,8 @@ def read_settings(**flags: Any) -> Settings:
         raise BadSettings("settings: " + "; ".join(_in_words(e) for e in error.errors())) from error
     except SettingsError as error:  # only mappings and lists are more than texts there
         raise BadSettings(
-            'settings: RUNGS_ADAPTERS or RUNGS_HOSTS is no JSON. Write them like {"default": "house"} and ["name"].'
+            "settings: RUNGS_ADAPTERS, RUNGS_HOSTS or RUNGS_PERSON_TOPICS is no JSON. Write them like "
+            '{"default": "house"} and ["name"].'
         ) from error
     except tomllib.TOMLDecodeError as error:
         raise BadSettings(f"{SETTINGS_FILE} is not valid TOML: {error}. Mend that line.") from error

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from assistant.errors import AssistantError
+from assistant.thread import history_of
 from assistant.types import Attempt, Citation, Climbing, Event, Finished, Question, Trace
 from knowledge.types import Hit, IngestReport, Progress
 from ui.accounts import COMMANDS as ACCOUNTS
@@ -38,7 +39,7 @@ def ask(rungs: Rungs, arguments: Arguments, cancel: threading.Event) -> Steps:
     question = Question(
         str(arguments["text"]),
         conversation,
-        rungs.traces.history(conversation),
+        history_of(rungs.traces, rungs.desk, conversation),
         "cli",
         None if level in (None, "auto") else level,
         str(arguments.get("site") or ""),

@@ -97,9 +97,9 @@ class Console:
         items = "".join(
             f"<details><summary>{present.escaped(h.asked_at[:16].replace('T', ' '))} · {present.escaped(h.reason)}"
             "</summary>"
-            f'<div class="passage">{present.escaped(h.summary)}</div><div class="address">conversation '
+            f'<div class="passage">{present.escaped(h.note)}</div><div class="address">conversation '
             f"{present.escaped(h.conversation_id)}</div></details>"
-            for h in self.rungs.traces.handoffs()
+            for h in self.rungs.desk.inbox("waiting")
         )
         return items or '<p class="empty">Nobody is waiting for a person.</p>'
 
