@@ -80,6 +80,7 @@ def create_app(
     from ui.control import control_router
     from ui.doorkeeper import Doorkeeper
     from ui.health import add_health
+    from ui.live import add_live
     from ui.login import SetUp, add_login
     from ui.people import People
     from ui.rest import rest_router
@@ -90,6 +91,7 @@ def create_app(
     places = Places(rungs.settings.slots + WAITING_MAX)
     add_api(app, rungs, places)
     add_health(app, rungs, places)
+    add_live(app, rungs)
     app.include_router(rest_router(rungs))
     _add_mcp(app, rungs, places)
     add_login(app, people, set_up or SetUp(people))

@@ -29,6 +29,8 @@ ROUTES: dict[tuple[str, str], tuple[str, ...]] = {
     ("GET", "/own/login.css"): ("visitor", "user", "agent", "owner", "key"),
     ("GET", "/"): ("visitor", "user", "agent", "owner", "key"),
     ("GET", "/config"): ("visitor", "user", "agent", "owner", "key"),
+    ("GET", "/live/conversation/none"): ("visitor", "user", "agent", "owner", "key"),
+    ("HEAD", "/live/desk"): ("agent", "owner"),
     ("GET", "/v1/models"): ("user", "agent", "owner", "key"),
     ("GET", "/v1/models/rungs"): ("user", "agent", "owner", "key"),
     ("POST", "/v1/chat/completions"): ("user", "agent", "owner", "key"),
