@@ -38,7 +38,11 @@ class Settings(BaseSettings):
         default_factory=list, description="names that the pages are reached under besides loopback, as in a browser"
     )
     port: int = Field(7860, ge=0, le=65535, description="port to serve on; 0 takes a free one")
-    database: str = Field("", description="SQLAlchemy URL; empty is SQLite under home")
+    database: str = Field(
+        "", description="postgresql://user:password@host/name; empty is SQLite under home", repr=False
+    )
+    chroma: str = Field("", description="URL of a Chroma server that several processes share; empty: in home")
+    chroma_key: str = Field("", description="token that the proxy before the Chroma server asks for", repr=False)
     demo: bool = Field(True, description="load the handbook as knowledge on the first start")
 
     model: Literal["embedded", "served", "local", "scripted"] = Field(
