@@ -10,7 +10,9 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Generator
 from concurrent.futures import Executor
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+from starlette.responses import StreamingResponse
 
 T = TypeVar("T")
 
@@ -82,3 +84,19 @@ class Advancing(Generic[T]):
         finally:
             if self._at_end:
                 self._at_end()
+
+
+class Streamed(StreamingResponse):
+    """A stream that ends its work when the response ends, even where the client left before the first line was made."""
+
+    def __init__(self, lines: AsyncIterator[str], work: Advancing[Any], media_type: str) -> None:
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}  # which no proxy may keep back
+        super().__init__(lines, media_type=media_type, headers=headers)
+        self._work = work
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """One response."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._work.stop()

@@ -13,13 +13,13 @@ from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, FastAPI, Request
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import Response
 
 from assistant.errors import AssistantError, BadQuestion
 from assistant.types import Climbing, Event, Finished, Question, Trace, Turn, Words
 from knowledge.text import clean
 from ui.admission import Admission
-from ui.advancing import Advancing
+from ui.advancing import Advancing, Streamed
 from ui.budgets import payers
 from ui.control import EXPECTED
 from ui.openai_shapes import (
@@ -56,12 +56,9 @@ def api_router(rungs: Rungs, admission: Admission) -> APIRouter:
         check(rungs, asked)
         who = payers(request.scope)
         named = (f"visitor:{who[0]} {asked.user}",) if who and asked.user else ()  # each of a program's own visitors
-        answering = await asyncio.to_thread(
-            admission.admit, rungs, lambda: question_of(rungs, asked), *who, *named
-        )
+        answering = await asyncio.to_thread(admission.admit, rungs, lambda: question_of(rungs, asked), *who, *named)
         if asked.stream:
-            lines = stream_lines(answering, asked)
-            return StreamingResponse(lines, media_type="text/event-stream", headers={"cache-control": "no-store"})
+            return Streamed(stream_lines(answering, asked), answering, "text/event-stream")
         trace = await _whole(answering, request)
         told = completion(trace, asked.model)
         return Response(told.model_dump_json(), media_type="application/json")
@@ -131,8 +128,6 @@ async def stream_lines(answering: Advancing[Event], asked: ChatRequest) -> Async
         log.exception("an answer over the API failed")
         yield line(Refusal(500, "the answer failed in a way that nobody expected", "internal").body)
         return
-    finally:
-        answering.stop()
     if last is None:
         return
     yield chunks.delta({}, "stop", rungs=extension(last).model_dump())

@@ -38,6 +38,9 @@ NETWORK_BITS = 64
 class TurnedAway(Exception):
     """Not now: too much was asked, by this one or by everybody. The message is for people."""
 
+    code = "busy"
+    """For programs."""
+
     def __init__(self, message: str, seconds: int) -> None:
         super().__init__(message)
         self.seconds = seconds
@@ -46,6 +49,8 @@ class TurnedAway(Exception):
 
 class Spent(TurnedAway):
     """A budget is used up."""
+
+    code = "spent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +156,7 @@ class Budgets:
         )  # keeps the row locked until this transaction ends: whoever counts the same one waits
 
     def _check(self, connection: Connection, who: str, meter: Meter, limit: int, now: float) -> None:
-        """Refuse where the sliding window holds more questions than the limit, or no fewer tokens."""
+        """Refuse where the sliding window has no room for one more."""
         start, seconds = _start(now, meter), SECONDS[meter]
         same = (budgets.c.who == _hashed(who)) & (budgets.c.meter == meter)
         query = select(budgets.c.starts, budgets.c.used).where(same, budgets.c.starts.in_((start, start - seconds)))
@@ -160,9 +165,9 @@ class Budgets:
         if meter == "questions":
             present -= 1  # the one that asks has counted itself already
         passed = (now - start) / seconds
-        if present + before * (1 - passed) < limit:
+        if present + before * (1 - passed) <= limit - 1:
             return
-        wait = max(1, min(seconds, math.ceil(_wait(present, before, passed, limit) * seconds)))
+        wait = max(1, min(2 * seconds, math.floor(_wait(present, before, passed, limit - 1) * seconds) + 1))
         raise Spent(
             f"that was all for now: at most {limit:,} {WORDS[meter]} for each {who.partition(':')[0]}. "
             f"Come back in {wait:,} seconds.",
@@ -178,11 +183,11 @@ class Budgets:
         connection.execute(delete(budgets).where(or_(over, budgets.c.starts > now + 2 * budgets.c.seconds)))
 
 
-def _wait(present: int, before: int, passed: float, limit: int) -> float:
-    """How long until the window holds less than `limit`, in lengths of a window."""
-    if present < limit:  # what is left of the window before must shrink
-        return 1 - (limit - present) / before - passed
-    return 1 - passed + (1 - limit / present)
+def _wait(present: int, before: int, passed: float, most: int) -> float:
+    """How long until the window holds no more than `most`, in lengths of a window."""
+    if present <= most:  # what is left of the window before must shrink
+        return 1 - (most - present) / before - passed
+    return 1 - passed + (1 - most / present)
 
 
 def _start(now: float, meter: Meter) -> int:

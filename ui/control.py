@@ -19,7 +19,7 @@ from adapters.errors import AdapterError
 from assistant.errors import AssistantError
 from assistant.home import RunningServer
 from knowledge.errors import KnowledgeError
-from ui.advancing import Advancing
+from ui.advancing import Advancing, Streamed
 from ui.commands import COMMANDS, as_line
 from ui.steps import Step, Steps
 
@@ -39,11 +39,10 @@ THREADS = 16
 def control_router(rungs: Rungs, token: str) -> APIRouter:
     """The routes, for one running assistant."""
     from fastapi import APIRouter, HTTPException
-    from fastapi.responses import StreamingResponse
 
     router, threads = APIRouter(), ThreadPoolExecutor(THREADS, "rungs-command")
 
-    async def control(request: Request) -> StreamingResponse:
+    async def control(request: Request) -> Streamed:
         given = request.headers.get("authorization", "")
         allowed = secrets.compare_digest(given.encode(), f"Bearer {token}".encode())
         if not allowed or "origin" in request.headers:
@@ -59,7 +58,7 @@ def control_router(rungs: Rungs, token: str) -> APIRouter:
             raise HTTPException(400, "the arguments must be one JSON object")
         cancel = threading.Event()
         work = Advancing(run_command(rungs, command, arguments, cancel), cancel, threads)
-        return StreamingResponse(_lines(work), media_type="application/x-ndjson")
+        return Streamed(_lines(work), work, "application/x-ndjson")
 
     router.add_route("/control/{command}", control, methods=["POST"], include_in_schema=False)
     return router

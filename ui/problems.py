@@ -20,7 +20,7 @@ from adapters.errors import AdapterError
 from assistant.errors import AssistantError
 from knowledge.errors import KnowledgeError
 from knowledge.text import clean
-from ui.budgets import Spent, TurnedAway
+from ui.budgets import TurnedAway
 
 log = logging.getLogger(__name__)
 
@@ -90,8 +90,7 @@ def add_problems(app: FastAPI) -> None:
 
     async def turned_away(_request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, TurnedAway)  # noqa: S101  (registered for it)
-        code = "spent" if isinstance(error, Spent) else "busy"
-        return JSONResponse(Refusal(429, str(error), code).body, 429, {"retry-after": str(error.seconds)})
+        return JSONResponse(Refusal(429, str(error), error.code).body, 429, {"retry-after": str(error.seconds)})
 
     async def invalid(_request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)  # noqa: S101  (registered for it)
