@@ -23,6 +23,7 @@ from ui.adapting import COMMANDS as ADAPTING
 from ui.backup import COMMANDS as BACKUP
 from ui.examples import COMMANDS as EXAMPLES
 from ui.steps import Arguments, Command, Step, Steps, progress_step
+from ui.webhook_commands import COMMANDS as WEBHOOKS
 
 if TYPE_CHECKING:
     from assistant.build import Rungs
@@ -151,6 +152,7 @@ COMMANDS: Mapping[str, Command] = {
     **EXAMPLES,
     **ACCOUNTS,
     **BACKUP,
+    **WEBHOOKS,
 }
 
 

@@ -133,7 +133,7 @@ def rest_router(rungs: Rungs, admission: Admission) -> APIRouter:
         ("GET", "/corrections", rest.corrections, "corrections", CorrectionList, (400,)),
         ("POST", "/corrections/{id}", rest.review, "corrections", Correction, (400, 404, 413)),
         ("GET", "/adapters", rest.adapters, "adapters", AdapterList, (409,)),
-        ("POST", "/adapters/{name}", rest.decide, "adapters", Decided, (400, 409, 413)),
+        ("POST", "/adapters/{name}", rest.decide, "adapters", Decided, (400, 404, 409, 413)),
     ):
         router.add_api_route(
             path, work, methods=[method], tags=[tag], response_model=model, responses=describes(*refusals)
