@@ -322,9 +322,11 @@ class TraceStore:
             "given_at": _now(),
         }
         with writing(self._engine) as connection:
-            if connection.scalar(select(questions.c.number).where(questions.c.id == clean(trace_id))) is None:
+            conversation = connection.scalar(select(questions.c.conversation).where(questions.c.id == clean(trace_id)))
+            if conversation is None:
                 raise AssistantError(f"there is no trace {trace_id!r}.")
             connection.execute(insert(feedback), row)
+        self._bulletin.tell("feedback", {"trace_id": trace_id, "conversation_id": conversation, "value": int(value)})
 
     def feedback(self, trace_id: str) -> tuple[Feedback, ...]:
         """Every thumb of a question, in order."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ui.admission import Admission
     from ui.login import SetUp
     from ui.people import People
+    from ui.webhooks import Webhooks
 
 log = logging.getLogger(__name__)
 
@@ -83,10 +84,14 @@ def create_app(
     from ui.health import add_health
     from ui.live import add_live
     from ui.login import SetUp, add_login
+    from ui.openapi import add_openapi
     from ui.people import People
     from ui.problems import add_ends, add_problems
     from ui.rest import rest_router
+    from ui.rest_knowledge import knowledge_router
+    from ui.rest_webhooks import webhooks_router
     from ui.sites import Sites
+    from ui.webhooks import Webhooks
     from ui.widget_door import add_widget
     from ui.widget_pages import add_widget_pages
 
@@ -102,11 +107,15 @@ def create_app(
     sites = Sites(rungs.engine)
     add_widget(app, rungs, admission, sites)
     add_widget_pages(app, sites)
-    app.include_router(rest_router(rungs))
+    webhooks = Webhooks(rungs.engine, rungs.settings.webhook_private)
+    for router in (rest_router(rungs, admission), knowledge_router(rungs), webhooks_router(webhooks)):
+        app.include_router(router)
     _add_mcp(app, rungs, admission)
+    _add_deliveries(app, rungs, webhooks)
     add_login(app, people, set_up or SetUp(people))
     app.mount("/own", StaticFiles(directory=STATIC))
-    add_ends(app, "/v1", "/api")
+    add_openapi(app, installed_version())
+    add_ends(app, "/v1", "/api", "/healthz", "/readyz", "/metrics", "/openapi.json")
 
     for path, make in SURFACES.items():
         if path != "/":  # a mount answers below its path only, and what people type has no slash at its end
@@ -256,6 +265,33 @@ def _add_mcp(app: FastAPI, rungs: Rungs, admission: Admission) -> None:
             yield state
 
     app.router.lifespan_context = lifespan
+
+
+def _add_deliveries(app: FastAPI, rungs: Rungs, webhooks: Webhooks) -> None:
+    """Events go into the outbox as they happen; they are delivered while the application runs."""
+    rungs.desk.bulletin.listen(webhooks.emit)
+    outer = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def lifespan(app: Any) -> AsyncIterator[Any]:
+        async with outer(app) as state:
+            webhooks.start()
+            try:
+                yield state
+            finally:
+                webhooks.close()
+
+    app.router.lifespan_context = lifespan
+
+
+def installed_version() -> str:
+    """Of Rungs."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("rungs")
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def _has_people(settings: Settings) -> bool:
