@@ -105,6 +105,11 @@ class Bulletin:
         except Exception:  # what changed is on disk; others see it when they look next
             log.warning("other processes could not be told of a change", exc_info=True)
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing will be published any more."""
+        return self._stop.is_set()
+
     def listen(self, listener: Listener) -> None:
         """Be told of events of this process (`handed_off`, `resolved`), each exactly once."""
         self._listeners.append(listener)

@@ -22,6 +22,7 @@ from ui.accounts import COMMANDS as ACCOUNTS
 from ui.adapting import COMMANDS as ADAPTING
 from ui.backup import COMMANDS as BACKUP
 from ui.examples import COMMANDS as EXAMPLES
+from ui.site_commands import COMMANDS as SITES
 from ui.steps import Arguments, Command, Step, Steps, progress_step
 
 if TYPE_CHECKING:
@@ -149,6 +150,7 @@ COMMANDS: Mapping[str, Command] = {
     "calibrate": calibrate,
     **ADAPTING,
     **EXAMPLES,
+    **SITES,
     **ACCOUNTS,
     **BACKUP,
 }

@@ -13,6 +13,8 @@ import re
 from collections.abc import Collection
 from typing import Any
 
+from starlette.middleware.cors import CORSMiddleware
+
 from ui.doors import judge
 from ui.login import login_address
 from ui.people import People
@@ -36,6 +38,10 @@ POLICY = "; ".join(
         "object-src 'none'",
     )
 )
+OTHERS = "/widget/"
+"""Below it stand pages of other hosts; their origins are asked for by the widget's own door."""
+FRAMED = ("/widget/frame/", "/widget/preview/")
+"""Pages that may stand in a frame; whose, their own policy says."""
 FIXED = ("X-Frame-Options", "X-Content-Type-Options", "Permissions-Policy")
 """Headers that no page may set otherwise; a policy of its own it may."""
 HEADERS = {
@@ -45,6 +51,20 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
+
+
+class OwnPagesAlone(CORSMiddleware):
+    """No other origin may read anything; there so that Gradio, which reflects any origin by itself, leaves it to us.
+
+    Below `OTHERS` the widget's own door says which origins may.
+    """
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """One request."""
+        if scope.get("path", "").startswith(OTHERS):
+            await self.app(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 class Doorkeeper:
@@ -62,7 +82,8 @@ class Doorkeeper:
             await self._app(scope, receive, send)
             return
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        if not self._is_own(headers.get("host", "").lower(), headers.get("origin", "").lower()):
+        path, origin = scope["path"], headers.get("origin", "").lower()
+        if not self._is_own(headers.get("host", "").lower(), "" if path.startswith(OTHERS) else origin):
             await _refuse(send, scope["type"])
             return
 
@@ -71,6 +92,8 @@ class Doorkeeper:
                 given = {name.decode("latin-1").title() for name, _ in message["headers"]}
                 kept = [(name, value) for name, value in message["headers"] if name.decode().title() not in FIXED]
                 added = {name: value for name, value in HEADERS.items() if name in FIXED or name not in given}
+                if path.startswith(FRAMED):
+                    del added["X-Frame-Options"]
                 message["headers"] = kept + [(name.encode(), value.encode()) for name, value in added.items()]
             await send(message)
 

@@ -38,6 +38,10 @@ DOORS = (
     Door("/setup", "visitor", whole=True),
     Door("/own", "visitor"),
     Door("/control", "visitor"),  # has a secret of its own: server.json's token
+    Door("/live/desk", "agent", whole=True),
+    Door("/live/conversation", "visitor"),  # a visitor's secret opens their own conversation
+    Door("/widget/preview", "owner"),
+    Door("/widget", "visitor"),  # a site's exact origins and a visitor's token stand behind it (`widget_door.py`)
     Door("/v1", "user", "ask"),
     Door("/mcp", "user", "ask", whole=True),
     Door("/api/feedback", "user", "ask"),

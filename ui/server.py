@@ -73,16 +73,19 @@ def create_app(
     os.environ.setdefault("GRADIO_MCP_SERVER", "False")
     from fastapi import FastAPI
     from fastapi.responses import RedirectResponse
-    from starlette.middleware.cors import CORSMiddleware
     from starlette.staticfiles import StaticFiles
 
     from ui.api import Places, add_api
     from ui.control import control_router
-    from ui.doorkeeper import Doorkeeper
+    from ui.doorkeeper import Doorkeeper, OwnPagesAlone
     from ui.health import add_health
+    from ui.live import add_live
     from ui.login import SetUp, add_login
     from ui.people import People
     from ui.rest import rest_router
+    from ui.sites import Sites
+    from ui.widget_door import add_widget
+    from ui.widget_pages import add_widget_pages
 
     people = people or People(rungs.engine)
     app = FastAPI(title="Rungs", docs_url=None, redoc_url=None, openapi_url=None)
@@ -90,6 +93,10 @@ def create_app(
     places = Places(rungs.settings.slots + WAITING_MAX)
     add_api(app, rungs, places)
     add_health(app, rungs, places)
+    add_live(app, rungs)
+    sites = Sites(rungs.engine)
+    add_widget(app, rungs, places, sites)
+    add_widget_pages(app, sites)
     app.include_router(rest_router(rungs))
     _add_mcp(app, rungs, places)
     add_login(app, people, set_up or SetUp(people))
@@ -99,8 +106,7 @@ def create_app(
         if path != "/":  # a mount answers below its path only, and what people type has no slash at its end
             app.add_route(path, lambda request: RedirectResponse(f"{request.url.path}/"), include_in_schema=False)
         app = _mounted(app, make(rungs), path, rungs)
-    # with no origin allowed; present so that Gradio, which reflects any origin on its own, leaves it to us
-    app.add_middleware(CORSMiddleware, allow_origins=[])
+    app.add_middleware(OwnPagesAlone, allow_origins=[])
     app.add_middleware(
         Doorkeeper, port=port, people=people, hosts=rungs.settings.hosts
     )  # last, so outermost: it sees every request first
