@@ -1,7 +1,7 @@
 """The widget as one plain script: its parts in order, small, with the style inside.
 
 Reads `ui/widget/`; needs no build step: the server joins the parts once, when the script is first asked for. Each part
-opens with what it does. Called by the widget's door.
+opens with what it does. Called by `widget_pages.py`.
 """
 
 from __future__ import annotations

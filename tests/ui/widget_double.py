@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
-import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.middleware.cors import CORSMiddleware
 
+from tests.ui.hosting import listening
 from ui.widget_script import widget_script
 
 
@@ -148,23 +146,6 @@ def application(double: Double) -> FastAPI:
         return {"kept": True} if path == "feedback" else {"conversation": "c1"}
 
     return app
-
-
-@contextmanager
-def listening(app: Any) -> Iterator[int]:
-    """Any ASGI application on a free loopback port."""
-    with socket.socket() as door:
-        door.bind(("127.0.0.1", 0))
-        running = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off", timeout_graceful_shutdown=1))
-        thread = threading.Thread(target=running.run, kwargs={"sockets": [door]})
-        thread.start()
-        try:
-            while not running.started:
-                time.sleep(0.01)
-            yield int(door.getsockname()[1])
-        finally:
-            running.should_exit = True
-            thread.join()
 
 
 @contextmanager

@@ -130,7 +130,7 @@ class Door {
     const session = await (await this._fetch("session", body)).json();
     this.session = session;
     this.visitor = session.visitor;
-    if (this.kept.values.visitor) this.keep();
+    if (this.kept.values.visitor || this.identity) this.keep(); // a signed identity is good in one browser only
     return session;
   }
 

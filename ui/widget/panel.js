@@ -152,10 +152,9 @@ class RungsChat extends HTMLElement {
         this.door.identity = null; // whom we do not know is a visitor like any other
         return this._start();
       }
-      if (problem.status === 403 || problem.status === 404) {
-        this.root.hidden = true;
-        return console.warn(`Rungs: ${problem.message}`);
-      }
+      // what a page that is not allowed gets, it may not even read: it looks like a server that is not there
+      this.absent = problem.code === "lost" && !this.panel;
+      if (this.absent) return console.warn(`Rungs: no answer from ${this.dataset.host}. Does the site allow ${origin}?`);
       this.unready = problem;
     }
     this._build(settings);
@@ -180,7 +179,7 @@ class RungsChat extends HTMLElement {
     this.words = teller(language, settings.texts);
     this.wasOpen = this.opened;
     this.opened = false;
-    this.full = given.full !== undefined;
+    this.full = given.embedded !== undefined;
     this.site = { ...settings, title: given.title || settings.title || this.words("title"), greeting: given.greeting || settings.greeting || this.words("greeting") };
     Object.assign(this.root, { lang: this.words.language, className: `root ${this.full ? "full" : ""}` });
     this.root.dataset.position = (given.position || settings.position) === "left" ? "left" : "right";
@@ -287,7 +286,7 @@ class RungsChat extends HTMLElement {
   }
 
   _network() {
-    if (!this.banner) return;
+    if (!this.banner) return this.absent && navigator.onLine && this._start();
     const told = !navigator.onLine ? this.words("offline") : this.joining ? this.words("joining") : "";
     this.banner.hidden = !told;
     this.banner.textContent = told;
@@ -367,6 +366,16 @@ class RungsChat extends HTMLElement {
     if (field) field.focus();
     else if (matchMedia("(pointer: coarse)").matches) this.panel.focus(); // a keyboard that nobody asked for hides half
     else this.input.focus();
+  }
+
+  _fresh() {
+    this.sheets.close(false);
+    this.talk.fresh();
+    this._greet();
+    this.changed();
+    if (this.sheets.formWanted()) this.sheets.form();
+    else this.focusIn();
+    this.emit("new");
   }
 
   // A greeting that comes by itself: once per visitor, and gone when told so.

@@ -1,5 +1,6 @@
 // One conversation as it is shown: entries in order, an answer while it is written, sources, thumbs.
 const NEAR_PX = 80; // who is that close to the end follows along
+const WITHDRAWN_MS = 200;
 const PLAIN = /\*\*|`/g;
 
 class Thread {
@@ -166,11 +167,12 @@ class Writing {
   }
 
   climb({ level, state }) {
-    if (state === "trying" && !this.text) this.step.textContent = this.tell(`trying_${level}`) || this.tell("thinking");
+    if (state === "trying") this.step.textContent = this.tell(`trying_${level}`) || this.tell("thinking");
     this.thread.end();
   }
 
   add(text) {
+    this._clear();
     this.text += text;
     this.step.hidden = true;
     this.drawing ??= requestAnimationFrame(() => {
@@ -181,11 +183,9 @@ class Writing {
     });
   }
 
+  // What was shown does not count any more. An answer that follows at once takes its place without a flicker.
   withdraw() {
-    this.text = "";
-    this.body.replaceChildren();
-    this.step.textContent = this.tell("thinking");
-    this.step.hidden = false;
+    this.clearing ??= setTimeout(() => this._clear(), WITHDRAWN_MS);
   }
 
   answer(answer, rating = 0) {
@@ -227,7 +227,17 @@ class Writing {
     this.node.remove();
   }
 
+  _clear() {
+    if (!this.clearing) return;
+    clearTimeout(this.clearing);
+    this.clearing = null;
+    this.text = "";
+    this.body.replaceChildren();
+    this.step.hidden = false;
+  }
+
   _end() {
+    clearTimeout(this.clearing);
     this.over = true;
     this.step.remove();
     this.node.classList.remove("writing");
