@@ -37,8 +37,15 @@ class Settings(BaseSettings):
     hosts: list[str] = Field(
         default_factory=list, description="names that the pages are reached under besides loopback, as in a browser"
     )
+    proxies: list[str] = Field(
+        default_factory=list, description="addresses of proxies whose X-Forwarded-For and -Proto are believed"
+    )
     port: int = Field(7860, ge=0, le=65535, description="port to serve on; 0 takes a free one")
-    database: str = Field("", description="SQLAlchemy URL; empty is SQLite under home")
+    database: str = Field(
+        "", description="postgresql://user:password@host/name; empty is SQLite under home", repr=False
+    )
+    chroma: str = Field("", description="URL of a Chroma server that several processes share; empty: in home")
+    chroma_key: str = Field("", description="token that the proxy before the Chroma server asks for", repr=False)
     demo: bool = Field(True, description="load the handbook as knowledge on the first start")
 
     model: Literal["embedded", "served", "local", "scripted"] = Field(
@@ -78,6 +85,20 @@ class Settings(BaseSettings):
     )
     question_characters: int = Field(8000, ge=100, description="longer questions are refused")
 
+    visitor_questions_per_minute: int = Field(20, ge=0, description="a visitor, or an account; 0 is no limit")
+    visitor_tokens_per_day: int = Field(200_000, ge=0, description="a visitor, or an account; 0 is no limit")
+    site_questions_per_minute: int = Field(600, ge=0, description="all visitors of a site together; 0 is no limit")
+    site_tokens_per_day: int = Field(0, ge=0, description="all visitors of a site together; 0 is no limit")
+    address_questions_per_minute: int = Field(
+        120, ge=0, description="everybody behind one address, other than this machine's; 0 is no limit"
+    )
+    address_tokens_per_day: int = Field(0, ge=0, description="everybody behind one address; 0 is no limit")
+    key_questions_per_minute: int = Field(600, ge=0, description="a program's key; 0 is no limit")
+    key_tokens_per_day: int = Field(0, ge=0, description="a program's key; 0 is no limit")
+    webhook_private: bool = Field(
+        False, description="webhooks may also go to this machine's loopback, by http, too; for tests and side-cars"
+    )
+
     @field_validator("model_file", "adapter", mode="before")
     @classmethod
     def _empty_is_none(cls, value: Any) -> Any:
@@ -114,7 +135,7 @@ def read_settings(**flags: Any) -> Settings:
         raise BadSettings("settings: " + "; ".join(_in_words(e) for e in error.errors())) from error
     except SettingsError as error:  # only mappings and lists are more than texts there
         raise BadSettings(
-            "settings: RUNGS_ADAPTERS, RUNGS_HOSTS or RUNGS_PERSON_TOPICS is no JSON. Write them like "
+            "settings: RUNGS_ADAPTERS, RUNGS_HOSTS, RUNGS_PROXIES or RUNGS_PERSON_TOPICS is no JSON. Write them like "
             '{"default": "house"} and ["name"].'
         ) from error
     except tomllib.TOMLDecodeError as error:

@@ -19,7 +19,7 @@ MAY_IMPORT = {
 }
 EDGES = {
     "gradio": ("ui/",),
-    "chromadb": ("knowledge/index.py",),
+    "chromadb": ("knowledge/index.py", "knowledge/index_server.py"),
     "torch": ("adapters/", "knowledge/embedding.py", "assistant/models/local.py"),
     "transformers": ("adapters/", "knowledge/embedding.py", "assistant/models/local.py"),
     "peft": ("adapters/", "assistant/models/local.py"),

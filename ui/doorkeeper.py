@@ -11,8 +11,10 @@ import ipaddress
 import json
 import re
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from ui.doors import judge
@@ -20,8 +22,22 @@ from ui.login import login_address
 from ui.people import People
 
 MIB = 1024 * 1024
-BODY_BYTES = {"/v1/": 2 * MIB, "/api/knowledge/": 64 * MIB, "/api/": MIB, "/login": MIB, "/setup": MIB}
+BODY_BYTES = {
+    "/v1": 2 * MIB,
+    "/api/knowledge/": 64 * MIB,
+    "/api": MIB,
+    "/mcp": MIB,
+    "/widget": MIB,
+    "/login": MIB,
+    "/logout": MIB,
+    "/setup": MIB,
+}
 """Most that is read of a request's body, by where it goes; Gradio's pages have limits of their own."""
+DRAINED_BYTES = 16 * MIB
+"""So much more is read and thrown away before a body is refused: whoever still sends would not hear the answer."""
+DRAIN_SECONDS = 5.0
+SILENCE_SECONDS = 30.0
+"""A body of which nothing came for so long is not waited for any longer."""
 HOST = re.compile(r"(?P<name>\[[0-9a-f:]+\]|[a-z0-9.-]+)(:(?P<port>[0-9]{1,5}))?", re.I)
 """A Host header: a name or an address (IPv6 in brackets), and a port."""
 POLICY = "; ".join(
@@ -103,8 +119,10 @@ class Doorkeeper:
             return
         scope["rungs.who"] = verdict.who
         most = next((most for path, most in BODY_BYTES.items() if scope["path"].startswith(path)), None)
-        bounded = _bounded(receive, most) if most else receive
-        await self._app(scope, bounded, with_headers)
+        if most and scope["type"] == "http":
+            await Body(receive, with_headers, most).serve(self._app, scope, headers.get("content-length", ""))
+        else:
+            await self._app(scope, receive, with_headers)
 
     def _is_own(self, host: str, origin: str) -> bool:
         """True for a Host that is served, asked from nowhere or from a page of the same host."""
@@ -146,17 +164,72 @@ async def _answer(send: Any, status: int, body: bytes, kind: str, **headers: str
     await send({"type": "http.response.body", "body": body})
 
 
-def _bounded(receive: Any, most: int) -> Any:
-    """A request's body up to `most` bytes; what goes on after that counts as a client that left."""
-    seen = 0
+class Body:
+    """A request whose body is read up to a limit, and no longer than it keeps coming."""
 
-    async def bounded() -> Any:
-        nonlocal seen
-        message = await receive()
-        seen += len(message.get("body", b""))
-        return {"type": "http.disconnect"} if seen > most else message
+    def __init__(self, receive: Any, send: Any, most: int) -> None:
+        self._receive = receive
+        self._send = send
+        self._most = most
+        self._seen = 0
+        self._whole = False
+        self._refused = 0
+        self._answered = False
 
-    return bounded
+    async def serve(self, app: Any, scope: Any, declared: str) -> None:
+        """Let the application answer, or refuse."""
+        if declared.isascii() and declared.isdigit() and int(declared[:20]) > self._most:
+            await self._drain()
+            await self._refuse(413)
+            return
+        with suppress(_Refused):  # where nobody inside made an answer of it
+            await app(scope, self._bounded, self._told)
+        if self._refused and not self._answered:
+            await self._refuse(self._refused)
+
+    async def _bounded(self) -> Any:
+        if self._whole:
+            return await self._receive()  # waits for the client to leave
+        try:
+            message = await asyncio.wait_for(self._receive(), SILENCE_SECONDS)
+        except TimeoutError:
+            self._refused = 408
+            raise _Refused(408, "nothing more of the request's body came") from None
+        self._seen += len(message.get("body", b""))
+        self._whole = not message.get("more_body", False)
+        if self._seen > self._most:
+            self._refused = 413
+            await self._drain()
+            raise _Refused(413, "the request's body is too large")
+        return message
+
+    async def _told(self, message: Any) -> None:
+        if not self._refused or self._answered:
+            self._answered = self._answered or message["type"] == "http.response.start"
+            await self._send(message)
+
+    async def _refuse(self, status: int) -> None:
+        self._answered = True
+        words = f"at most {self._most:,} bytes are read here" if status == 413 else "the request's body did not come"
+        code = "too_large" if status == 413 else "too_slow"
+        error = {"message": words, "type": "invalid_request_error", "param": None, "code": code}
+        body = json.dumps({"error": error}).encode()
+        await _answer(self._send, status, body, "application/json", connection="close")
+
+    async def _drain(self) -> None:
+        async def rest() -> None:
+            thrown = 0
+            while not self._whole and thrown < DRAINED_BYTES:
+                message = await self._receive()
+                thrown += len(message.get("body", b""))
+                self._whole = not message.get("more_body", False)
+
+        with suppress(TimeoutError):
+            await asyncio.wait_for(rest(), DRAIN_SECONDS)
+
+
+class _Refused(HTTPException):
+    """Ends whoever reads a body that is refused; what they answer to it is replaced."""
 
 
 async def _refuse(send: Any, kind: str) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from knowledge.database import reading
 from knowledge.errors import KnowledgeError
-from ui.api import Places
+from ui.admission import Places
 
 if TYPE_CHECKING:
     from prometheus_client import Metric

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from assistant.build import Rungs
-    from ui.api import Places
+    from ui.admission import Admission
     from ui.login import SetUp
     from ui.people import People
 
@@ -75,13 +75,16 @@ def create_app(
     from fastapi.responses import RedirectResponse
     from starlette.staticfiles import StaticFiles
 
-    from ui.api import Places, add_api
+    from ui.admission import Admission, Places
+    from ui.api import add_api
+    from ui.budgets import Budgets, limits_of
     from ui.control import control_router
     from ui.doorkeeper import Doorkeeper, OwnPagesAlone
     from ui.health import add_health
     from ui.live import add_live
     from ui.login import SetUp, add_login
     from ui.people import People
+    from ui.problems import add_ends, add_problems
     from ui.rest import rest_router
     from ui.sites import Sites
     from ui.widget_door import add_widget
@@ -89,18 +92,21 @@ def create_app(
 
     people = people or People(rungs.engine)
     app = FastAPI(title="Rungs", docs_url=None, redoc_url=None, openapi_url=None)
+    add_problems(app)
     app.include_router(control_router(rungs, token))
     places = Places(rungs.settings.slots + WAITING_MAX)
-    add_api(app, rungs, places)
+    admission = Admission(places, Budgets(rungs.engine, limits_of(rungs.settings)))
+    add_api(app, rungs, admission)
     add_health(app, rungs, places)
     add_live(app, rungs)
     sites = Sites(rungs.engine)
-    add_widget(app, rungs, places, sites)
+    add_widget(app, rungs, admission, sites)
     add_widget_pages(app, sites)
     app.include_router(rest_router(rungs))
-    _add_mcp(app, rungs, places)
+    _add_mcp(app, rungs, admission)
     add_login(app, people, set_up or SetUp(people))
     app.mount("/own", StaticFiles(directory=STATIC))
+    add_ends(app, "/v1", "/api")
 
     for path, make in SURFACES.items():
         if path != "/":  # a mount answers below its path only, and what people type has no slash at its end
@@ -142,10 +148,21 @@ def serve(settings: Settings) -> None:
                 set_up = SetUp(people)
                 app = create_app(rungs, server.token, port, people, set_up)
                 app.router.lifespan_context = _announcing(app.router.lifespan_context, url, set_up.token)
-                config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=10, server_header=False)
+                config = uvicorn.Config(app, **listening(settings))
                 uvicorn.Server(config).run(sockets=[listener])
         finally:
             rungs.close()
+
+
+def listening(settings: Settings) -> dict[str, Any]:
+    """How the server listens: whose word it takes for who asks, and how long it waits."""
+    return {
+        "log_level": "warning",
+        "timeout_graceful_shutdown": 10,
+        "server_header": False,
+        "proxy_headers": bool(settings.proxies),
+        "forwarded_allow_ips": list(settings.proxies),
+    }
 
 
 def load_demo(rungs: Rungs) -> None:
@@ -217,17 +234,19 @@ def _check_address(settings: Settings) -> None:
         )
 
 
-def _add_mcp(app: FastAPI, rungs: Rungs, places: Places) -> None:
+def _add_mcp(app: FastAPI, rungs: Rungs, admission: Admission) -> None:
     """The MCP server's route beside ours; Host and Origin are the doorkeeper's affair, for all of them."""
     from mcp.server.transport_security import TransportSecuritySettings
 
-    from ui.mcp_door import PATH, mcp_server
+    from ui.mcp_door import PATH, ComeBack, mcp_server
 
-    server = mcp_server(rungs, places)
+    server = mcp_server(rungs, admission)
     ours = TransportSecuritySettings(enable_dns_rebinding_protection=False)
     inner = server.streamable_http_app(
         streamable_http_path=PATH, json_response=True, stateless_http=True, transport_security=ours
     )
+    for route in inner.routes:
+        route.app = ComeBack(route.app)  # type: ignore[attr-defined]
     app.router.routes.extend(inner.routes)
     outer = app.router.lifespan_context
 

@@ -19,8 +19,10 @@ from assistant.bulletin import conversation_topic
 from assistant.errors import AssistantError
 from assistant.handing import kind_of
 from assistant.thread import entry_of_message, history_of, thread_of
-from assistant.types import Question
-from ui.api import Answering, Places, Refusal
+from assistant.types import Event, Question
+from ui.admission import Admission
+from ui.advancing import Advancing, Streamed
+from ui.budgets import TurnedAway, address_of
 from ui.live import changes, event_stream
 from ui.sites import Site, Sites
 from ui.visitor_tokens import BadToken, Visitor, VisitorTokens
@@ -87,9 +89,9 @@ class FormRequest(Body):
 class WidgetDoor:
     """What the routes do, for one running assistant."""
 
-    def __init__(self, rungs: Rungs, places: Places, sites: Sites) -> None:
+    def __init__(self, rungs: Rungs, admission: Admission, sites: Sites) -> None:
         self._rungs = rungs
-        self._places = places
+        self._admission = admission
         self._sites = sites
         self._tokens = VisitorTokens(rungs.engine, sites)
         self._wording = Wording(rungs)
@@ -161,9 +163,12 @@ class WidgetDoor:
             )
             lines = _stored(conversation, entry_json(entry_of_message(said)))
             return _stream(request, lines)
-        self._places.take()
-        question = await asyncio.to_thread(self._question, visitor, conversation, asked.text)
-        return _stream(request, self._answered(Answering(self._rungs, question, self._places), question, visitor))
+        who = (f"visitor:{visitor.id}", f"site:{visitor.site}", *address_of(request.scope))
+        answering = await asyncio.to_thread(
+            self._admission.admit, self._rungs, lambda: self._question(visitor, conversation, asked.text), *who
+        )
+        lines = self._answered(answering, conversation, visitor)
+        return _shared_with(request, Streamed(lines, answering, "text/event-stream"))
 
     async def live(self, request: Request, conversation: str, after: int = 0) -> Response:
         """What people write from now on, and who speaks."""
@@ -263,8 +268,8 @@ class WidgetDoor:
             "entries": [entry_json(entry) for entry in entries],
         }
 
-    async def _answered(self, answering: Answering, question: Question, visitor: Visitor) -> AsyncIterator[str]:
-        yield event("conversation", {"id": question.conversation_id})
+    async def _answered(self, answering: Advancing[Event], conversation: str, visitor: Visitor) -> AsyncIterator[str]:
+        yield event("conversation", {"id": conversation})
         async for line in self._wording.lines(answering, visitor.id):
             yield line
         yield event("done", {})
@@ -296,9 +301,9 @@ class _Watched:
         return "".join(lines)
 
 
-def add_widget(app: FastAPI, rungs: Rungs, places: Places, sites: Sites) -> None:
+def add_widget(app: FastAPI, rungs: Rungs, admission: Admission, sites: Sites) -> None:
     """The routes, with errors that the script can show."""
-    door = WidgetDoor(rungs, places, sites)
+    door = WidgetDoor(rungs, admission, sites)
     router = APIRouter(prefix=PREFIX)
     router.add_api_route("/{path:path}", door.preflight, methods=["OPTIONS"], response_model=None)
     for method, path, work in (
@@ -328,8 +333,8 @@ def _guarded(work: Any) -> Any:
             return response
         except BadToken as error:
             return _refused(403 if error.code == "origin" else 401, error.code, str(error), origin)
-        except Refusal as error:
-            return _refused(429, "busy", str(error), origin, retry_seconds=5)
+        except TurnedAway as error:
+            return _refused(429, error.code, str(error), origin, retry_seconds=error.seconds)
         except AssistantError as error:
             return _refused(400, "refused", str(error), origin)
 
@@ -356,7 +361,10 @@ def _answer(request: Request, body: Any) -> JSONResponse:
 
 
 def _stream(request: Request, lines: AsyncIterator[str]) -> StreamingResponse:
-    response = event_stream(lines)
+    return _shared_with(request, event_stream(lines))
+
+
+def _shared_with(request: Request, response: StreamingResponse) -> StreamingResponse:
     response.headers.update(_shared(request.headers.get("origin", "")))
     return response
 

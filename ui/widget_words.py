@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 from assistant import suggestions
 from assistant.stored import ConversationSummary
 from assistant.thread import Entry
-from assistant.types import Answer, Citation, Climbing, Trace, Words
+from assistant.types import Answer, Citation, Climbing, Event, Trace, Words
 from ui import present
 from ui.control import EXPECTED
 
 if TYPE_CHECKING:
     from assistant.build import Rungs
-    from ui.api import Answering
+    from ui.advancing import Advancing
     from ui.sites import Site
 
 log = logging.getLogger(__name__)
@@ -42,11 +42,11 @@ class Wording:
         languages = ENGLISH_ONLY if self._rungs.settings.model == "embedded" else []
         return {"name": site.name, "assistant_languages": languages, **look}
 
-    async def lines(self, answering: Answering, visitor: str) -> AsyncIterator[str]:
+    async def lines(self, answering: Advancing[Event], visitor: str) -> AsyncIterator[str]:
         """The events of an answer as it is made."""
         shown = False
         try:
-            async for step in answering.events():
+            async for step in answering.steps():
                 if isinstance(step, Climbing):
                     if shown:
                         shown = False

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, text
 
 from assistant.errors import AssistantError
-from knowledge.database import open_engine
 from tests.ui.serving import CommandLine
 from ui import people as module
 from ui.people import People
@@ -19,10 +16,8 @@ GOOD = "correct horse battery"
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_engine(f"sqlite:///{tmp_path / 'rungs.db'}")
-    yield engine
-    engine.dispose()
+def engine(engine_of_each: Engine) -> Engine:
+    return engine_of_each
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "u0004"
-down_revision = "u0001"
+down_revision = "u0003"
 branch_labels = None
 depends_on = None
 
