@@ -6,27 +6,22 @@ Thin: what is done is what the commands do. Errors are JSON with a message in wo
 from __future__ import annotations
 
 import asyncio
-import re
-import shutil
-import tempfile
 import threading
 from collections.abc import Mapping
-from pathlib import Path
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, HTTPException, Query, Request, UploadFile
 from pydantic import BaseModel, Field
 
 from assistant.errors import AssistantError
+from ui import uploads
 from ui.control import run_command
 
 if TYPE_CHECKING:
     from assistant.build import Rungs
 
-UPLOADS = "uploads"
-"""Folder of a home: documents that came over the API, one folder for each source."""
 FILES_MAX = 100
-_SOURCE = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 Offset = Annotated[int, Query(ge=0, le=1_000_000)]
 Limit = Annotated[int, Query(ge=1, le=500)]
 
@@ -65,18 +60,17 @@ class Rest:
 
     async def add_documents(self, source: str, files: list[UploadFile]) -> dict[str, Any]:
         """Add documents to a source of its own; a document of the same name is replaced."""
-        if not _SOURCE.fullmatch(source):
-            raise HTTPException(400, "a source is named by small letters, digits, - and _, at most 64")
         if len(files) > FILES_MAX:
             raise HTTPException(400, f"at most {FILES_MAX} files at once")
         return await asyncio.to_thread(_taken_in, self._rungs, source, files)
 
     async def remove_source(self, source: str) -> dict[str, Any]:
         """Remove a source with all its documents."""
-        path = str(_uploads(self._rungs) / source) if _SOURCE.fullmatch(source) else None
+        home, path = self._rungs.settings.home, None
+        with suppress(AssistantError):  # a source that was never uploaded has another kind of name
+            path = str(uploads.folder_of(home, source))
         done = await _done(self._rungs, "sources-remove", {"source": source, "path": path})
-        if path:
-            await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
+        await asyncio.to_thread(uploads.forget, home, done["source"])
         return done
 
     async def traces(
@@ -154,21 +148,14 @@ async def _done(rungs: Rungs, command: str, arguments: Mapping[str, Any]) -> dic
     return dict(last["result"])
 
 
-def _uploads(rungs: Rungs) -> Path:
-    return rungs.settings.home.resolve() / UPLOADS
-
-
 def _taken_in(rungs: Rungs, source: str, files: list[UploadFile]) -> dict[str, Any]:
     """Keep the files, then ingest their folder: what is acknowledged is on disk and can be found."""
-    folder = _uploads(rungs) / source
-    folder.mkdir(parents=True, exist_ok=True)
-    for file in files:
-        name = Path((file.filename or "").replace("\\", "/")).name
-        if not name or name.startswith("."):
-            raise HTTPException(400, f"{file.filename!r} is no name for a document")
-        with tempfile.NamedTemporaryFile(dir=folder.parent, delete=False) as part:
-            shutil.copyfileobj(file.file, part)
-        Path(part.name).replace(folder / name)
+    try:
+        folder = uploads.folder_of(rungs.settings.home, source)
+        for file in files:
+            uploads.keep(rungs.settings.home, source, file.filename, file.file)
+    except AssistantError as error:
+        raise HTTPException(400, str(error)) from error
     *_, last = run_command(rungs, "ingest", {"paths": [str(folder)]}, threading.Event())
     if "error" in last:
         raise HTTPException(400, last["error"])
