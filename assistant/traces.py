@@ -252,6 +252,7 @@ class TraceStore:
         *,
         level: str | None = None,
         outcome: str | None = None,
+        surface: str | None = None,
         text: str = "",
         confidence_max: float | None = None,
         since: str | None = None,
@@ -266,6 +267,8 @@ class TraceStore:
             query = query.where(questions.c.status == "interrupted")
         elif outcome:
             query = query.where(questions.c.outcome == outcome)
+        if surface:
+            query = query.where(questions.c.surface == surface)
         if text.strip():
             wanted = clean(text).strip()  # SQLite lowers ASCII alone: other letters match as they are written, too
             folded = func.lower(questions.c.text).contains(wanted.lower(), autoescape=True)
@@ -278,6 +281,11 @@ class TraceStore:
             rows = connection.execute(query).all()
             thumbs = _thumbs(connection, query)
         return tuple(_summary(row, thumbs.get(row.id, 0)) for row in rows)
+
+    def surfaces(self) -> tuple[str, ...]:
+        """Where questions came from, by name."""
+        with reading(self._engine) as connection:
+            return tuple(connection.scalars(select(questions.c.surface).distinct().order_by(questions.c.surface)))
 
     def load(self, trace_id: str) -> Trace:
         """One trace at full depth.
