@@ -66,7 +66,8 @@ class KnowledgeDesk:
     def source_chosen(self, source: str | None) -> tuple[Any, str]:
         """The documents of a source."""
         documents = self.rungs.store.documents(source) if source else ()
-        return gr.Dropdown([one.path for one in documents], value=None), documents_html(documents)
+        paths = [one.path for one in documents]
+        return gr.Dropdown(paths, value=None, interactive=bool(paths)), documents_html(documents)
 
     def document_chosen(self, source: str | None, document: str | None) -> str:
         """The passages of a document, or the documents where none is chosen."""
@@ -139,26 +140,26 @@ class KnowledgeDesk:
         """Ask before something is removed."""
         if not source or (not whole and not document):
             what = "a source" if whole else "a source and a document"
-            return present.problem_html(f"Choose {what} first."), gr.Group(visible=False), None
+            return present.problem_html(f"Choose {what} first."), gr.Column(visible=False), None
         name = source_words(self.home, source)
         count = len(self.rungs.store.documents(source))
         what = f"all {count} documents of {name}" if whole else f"{document} of {name}"
         uploaded = uploads.name_of(self.home, source) is not None
         files = "Its files here are deleted, too." if uploaded else "The files themselves stay where they are."
         question = f"Remove {what}? Nobody will get an answer from it any more. {files}"
-        return f"<p>{present.escaped(question)}</p>", gr.Group(visible=True), (source, None if whole else document)
+        return f"<p>{present.escaped(question)}</p>", gr.Column(visible=True), (source, None if whole else document)
 
     def removed(self, chosen: Chosen | None) -> tuple[str, Any]:
         """Remove what was asked about."""
         if not chosen:
-            return "", gr.Group(visible=False)
+            return "", gr.Column(visible=False)
         source, document = chosen
         try:
             count = self.rungs.store.remove(source, None if document is None else [document])
             uploads.forget(self.home, source, document)
         except EXPECTED as error:
-            return present.problem_html(str(error)), gr.Group(visible=False)
-        return told(f"Removed {count} document{'' if count == 1 else 's'}."), gr.Group(visible=False)
+            return present.problem_html(str(error)), gr.Column(visible=False)
+        return told(f"Removed {count} document{'' if count == 1 else 's'}."), gr.Column(visible=False)
 
     def _begin(self, kind: str, title: str, arguments: Mapping[str, Any], by: str) -> None:
         if any(job and job.running for job in map(self.background.job, KINDS)):
@@ -173,7 +174,7 @@ def build_tab(rungs: Rungs, background: Background) -> list[dict[str, Any]]:
     stop = gr.Button("Stop", size="sm", variant="stop", visible=False, elem_id="knowledge-stop")
     timer, running = gr.Timer(POLL_SECONDS, active=False), gr.State(False)
     watching: dict[str, Any] = {"fn": desk.watched, "inputs": None, "outputs": [jobs, stop, timer, running], **QUIET}
-    with gr.Tab("Sources"):
+    with gr.Tab("Sources") as sources:
         listing = _sources(desk, watching)
     with gr.Tab("Add"):
         _add(desk, watching, listing)
@@ -181,7 +182,8 @@ def build_tab(rungs: Rungs, background: Background) -> list[dict[str, Any]]:
         build_ranking(rungs)
     timer.tick(**watching)
     stop.click(desk.stopped, None, watching["outputs"], **QUIET)
-    running.change(**listing)
+    for start in (running.change, sources.select):  # work that is quick has no time to be seen running
+        start(**listing)
     return [watching, listing]
 
 
@@ -198,7 +200,7 @@ def _sources(desk: KnowledgeDesk, watching: dict[str, Any]) -> dict[str, Any]:
         one = gr.Button("Remove the document …", size="sm", elem_id="knowledge-remove-document")
         whole = gr.Button("Remove the source …", size="sm", elem_id="knowledge-remove-source")
     said = gr.HTML(elem_id="knowledge-said")
-    with gr.Group(visible=False, elem_id="knowledge-confirm", elem_classes="confirm") as confirm:
+    with gr.Column(visible=False, elem_id="knowledge-confirm", elem_classes="confirm") as confirm:
         asks = gr.HTML()
         with gr.Row(elem_classes="box-buttons"):
             no = gr.Button("Keep it", size="sm", elem_id="knowledge-keep")
@@ -213,7 +215,7 @@ def _sources(desk: KnowledgeDesk, watching: dict[str, Any]) -> dict[str, Any]:
     rebuild.click(_by_alone(desk.reindexed), None, said, **QUIET).then(**watching)
     for button, all_of_it in ((one, False), (whole, True)):
         button.click(_dooms(desk, all_of_it), [source, document], [asks, confirm, chosen, said], **QUIET)
-    no.click(lambda: (gr.Group(visible=False), None), None, [confirm, chosen], **QUIET)
+    no.click(lambda: (gr.Column(visible=False), None), None, [confirm, chosen], **QUIET)
     gone = yes.click(desk.removed, chosen, [said, confirm], **QUIET).then(**listing)
     gone.then(desk.source_chosen, source, [document, shown], **QUIET)
     return listing

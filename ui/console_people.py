@@ -145,7 +145,7 @@ def _accounts(desk: PeopleDesk) -> tuple[Any, Any, Any, list[Any]]:
         reset.click(desk.reset, name, said, **QUIET),
         yes.click(desk.removed, name, said, **QUIET),
     ]
-    yes.click(lambda: gr.Group(visible=False), None, asking, **QUIET)
+    yes.click(lambda: gr.Column(visible=False), None, asking, **QUIET)
     return shown, name, role, work
 
 
@@ -174,17 +174,17 @@ def _keys(desk: PeopleDesk) -> tuple[Any, Any, list[Any]]:
         make.click(makes, [name, scopes], said, **QUIET),
         yes.click(desk.key_revoked, key, said, **QUIET),
     ]
-    yes.click(lambda: gr.Group(visible=False), None, asking, **QUIET)
+    yes.click(lambda: gr.Column(visible=False), None, asking, **QUIET)
     return shown, key, work
 
 
 def _confirmed(button: Any, question: str, name: str) -> tuple[Any, Any]:
     """A question that a button asks first; returns the button that says yes, and the group to close."""
-    with gr.Group(visible=False, elem_classes="confirm") as asking:
+    with gr.Column(visible=False, elem_classes="confirm") as asking:
         gr.HTML(f"<p>{present.escaped(question)}</p>")
         with gr.Row(elem_classes="box-buttons"):
             no = gr.Button("No", size="sm", elem_id=f"{name}-no")
             yes = gr.Button("Yes", size="sm", variant="stop", elem_id=f"{name}-yes")
-    button.click(lambda: gr.Group(visible=True), None, asking, **QUIET)
-    no.click(lambda: gr.Group(visible=False), None, asking, **QUIET)
+    button.click(lambda: gr.Column(visible=True), None, asking, **QUIET)
+    no.click(lambda: gr.Column(visible=False), None, asking, **QUIET)
     return yes, asking

@@ -56,7 +56,7 @@ class SettingsDesk:
             "Versions": f"Python {platform.python_version()}, "
             + ", ".join(f"{name} {_version(name)}" for name in PACKAGES),
         }
-        return in_force_html(told, rungs.calibration)
+        return in_force_html(told, rungs.calibration, versions)
 
     def listed(self) -> tuple[str, str]:
         """What is in force, and every setting."""

@@ -16,6 +16,10 @@ HIDDEN = "set, not shown"
 _SECRET = re.compile(r"(?:^|_)(?:key|secret|password|token)s?$")
 _LOGIN = re.compile(r"(?<=://)([^/@:]*):[^/@]*@")
 """User and password in an address."""
+NOTHING_FITS = (
+    "No calibration is in force for this model, embedder and index, so no answer can be promised. "
+    "Run: rungs calibrate GOLDEN.jsonl --max-wrong 0.05"
+)
 NOT_EXAMINED = "Nothing was looked at since the start. Examine to see whether everything is in place."
 
 
@@ -41,17 +45,25 @@ def _masked(value: Any) -> Any:
     return [_masked(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
-def in_force_html(facts_: Mapping[str, str], calibration: Calibration) -> str:
-    """What answers, by version, and what each level's confidence has to reach."""
+def in_force_html(facts_: Mapping[str, str], calibration: Calibration, versions: Mapping[str, str]) -> str:
+    """What answers, by version, and what each level's confidence has to reach.
+
+    Args:
+        facts_: names and values.
+        calibration: the one at hand.
+        versions: of what answers; a level that was fitted for others promises nothing.
+    """
+    fitted = {name: calibration.of(name, versions) for name in calibration.levels}
     rows = [
-        (LEVEL_WORDS[name], "nothing is promised" if one.threshold is None else f"{one.threshold:.0%}")
-        for name, one in calibration.levels.items()
+        (LEVEL_WORDS[name], "nothing is promised" if one is None or one.threshold is None else f"{one.threshold:.0%}")
+        for name, one in fitted.items()
     ]
-    said = table("Thresholds", ["Level", "Answers from a confidence of"], rows, (1,)) if rows else empty(
-        "No calibration is in force, so no answer can be promised. Run: rungs calibrate GOLDEN.jsonl --max-wrong 0.05"
-    )  # fmt: skip
+    promised = any(fitted.values())
+    said = (
+        table("Thresholds", ["Level", "Answers from a confidence of"], rows, (1,)) if promised else empty(NOTHING_FITS)
+    )
     bound = f'<p class="sure">Chosen so that at most {calibration.max_wrong:.0%} of accepted answers are wrong.</p>'
-    return f"{facts(facts_)}<h3>Confidence</h3>{said}{bound if rows else ''}"
+    return f"{facts(facts_)}<h3>Confidence</h3>{said}{bound if promised else ''}"
 
 
 def health_html(job: Job | None) -> str:

@@ -44,22 +44,22 @@ def choose(page: Page, box: str, words: str) -> None:
 
 
 def test_dropped_files_are_read_and_failures_say_why(site: Served, browser: Browser, tmp_path: Path) -> None:
-    good, bad = tmp_path / "cups.md", tmp_path / "broken.pdf"
-    good.write_text(f"# Cups\n\nA cup holds two hundred millilitres. {HOSTILE}\n")
+    good, bad = tmp_path / "cups.txt", tmp_path / "broken.pdf"
+    good.write_text(f"A cup holds two hundred millilitres. {HOSTILE}\n")
     bad.write_bytes(b"no pdf at all")
     with visiting(browser, site.url, "/console/") as visit:
         drop(visit.page, "cups", good, bad)
         jobs = visit.page.locator("#knowledge-jobs")
         expect(jobs).to_contain_text("1 added")
         expect(jobs.locator("tr").filter(has_text="broken.pdf")).to_contain_text("PDF")
-        assert (site.home / "uploads" / "cups" / "cups.md").read_text() == good.read_text()
+        assert (site.home / "uploads" / "cups" / "cups.txt").read_text() == good.read_text()
         visit.page.reload()
         open_tab(visit.page, "Knowledge")
         expect(jobs).to_contain_text("1 added")
         expect(visit.page.locator("#knowledge-sources")).to_contain_text("cups (uploaded)")
         choose(visit.page, "#knowledge-source", "cups")
-        expect(visit.page.locator("#knowledge-shown")).to_contain_text("cups.md")
-        choose(visit.page, "#knowledge-document", "cups.md")
+        expect(visit.page.locator("#knowledge-shown")).to_contain_text("cups.txt")
+        choose(visit.page, "#knowledge-document", "cups.txt")
         shown = visit.page.locator("#knowledge-shown .passage")
         expect(shown).to_contain_text("<img src=x onerror=alert(1)>")
         assert visit.page.locator("#knowledge-shown :is(img, a)").count() == 0
