@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from adapters.registry import Registry
+    from knowledge.types import Embedder
 
 EVIDENCE_TOKENS = {"embedded": 220}
 """Token budget for sentences in a prompt where a small model on a CPU reads it; others get EVIDENCE_TOKENS_SERVED."""
@@ -114,7 +115,7 @@ def build(settings: Settings) -> Rungs:
         engine = open_engine(settings.database_url)
         opened.callback(engine.dispose)
         embedder = make_embedder(settings.embedder, settings.home / "models")
-        store = opened.enter_context(closing(KnowledgeStore(engine, settings.home / "chroma", embedder)))
+        store = opened.enter_context(closing(open_store(settings, engine, embedder)))
         bulletin = Bulletin(engine)
         traces = TraceStore(engine, bulletin)
         take_in(settings)
@@ -125,6 +126,15 @@ def build(settings: Settings) -> Rungs:
         rungs = wire(settings, engine, store, traces, model, calibration, serving, desk)
         opened.pop_all()
     return rungs
+
+
+def open_store(settings: Settings, engine: Engine, embedder: Embedder) -> KnowledgeStore:
+    """What is known, in this home or wherever the settings say.
+
+    Raises:
+        KnowledgeError: the database cannot be used, or the setting `chroma` is no URL.
+    """
+    return KnowledgeStore(engine, settings.home / "chroma", embedder, settings.chroma, settings.chroma_key)
 
 
 def wire(

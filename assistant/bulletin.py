@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -69,6 +70,7 @@ class Bulletin:
 
     def __init__(self, engine: Engine | None = None) -> None:
         self._engine = engine if engine is not None and engine.dialect.name == "postgresql" else None
+        self._name = secrets.token_hex(6)
         self._waiting: dict[str, set[Subscription]] = {}
         self._listeners: list[Listener] = []
         self._lock = threading.Lock()
@@ -101,7 +103,8 @@ class Bulletin:
         try:
             with self._engine.connect() as connection, connection.begin():
                 for topic in topics:
-                    connection.execute(text("SELECT pg_notify(:channel, :topic)"), {"channel": CHANNEL, "topic": topic})
+                    told = {"channel": CHANNEL, "topic": f"{self._name} {topic}"}
+                    connection.execute(text("SELECT pg_notify(:channel, :topic)"), told)
         except Exception:  # what changed is on disk; others see it when they look next
             log.warning("other processes could not be told of a change", exc_info=True)
 
@@ -150,7 +153,6 @@ class Bulletin:
         assert self._engine is not None  # noqa: S101  (only started with one)
         with self._engine.connect() as connection:
             raw: Any = connection.connection.driver_connection
-            connection.detach()  # a connection that listens never goes back to the pool
             try:
                 raw.autocommit = True
                 raw.execute(f"LISTEN {CHANNEL}")
@@ -159,6 +161,8 @@ class Bulletin:
                 self._wake(*everybody)  # what was published before this connection listened
                 while not self._stop.is_set():
                     for notice in raw.notifies(timeout=1.0, stop_after=1):
-                        self._wake(notice.payload)
+                        sender, _, topic = notice.payload.partition(" ")
+                        if sender != self._name:
+                            self._wake(topic)
             finally:
-                raw.close()
+                connection.invalidate()  # a connection that listened never goes back to the pool

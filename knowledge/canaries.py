@@ -21,15 +21,24 @@ HONEST = 0.5
 """Least share of canaries that must find themselves."""
 
 
-def check(connection: Connection, index: VectorIndex, embedder: Embedder) -> None:
+def check(connection: Connection, index: VectorIndex, embedder: Embedder, upto: int) -> None:
     """Compare the index with the catalogue.
+
+    Args:
+        connection: inside one reading transaction.
+        index: what is to be believed or not.
+        embedder: whose vectors are in it.
+        upto: the generation that the index was brought up to; what another process changed after it may be missing.
 
     Raises:
         IndexDamaged: says which check failed.
     """
+    unseen = catalog.backlog(connection, upto)
     numbers = catalog.all_numbers(connection)
-    if (held := index.count()) != len(numbers):
+    if abs((held := index.count()) - len(numbers)) > len(unseen):
         raise IndexDamaged(f"The vector index holds {held} of {len(numbers)} passages.")
+    fresh = set(catalog.numbers_of(connection, sorted(unseen)).values())
+    numbers = [number for number in numbers if number not in fresh]
     if not numbers:
         return
     chosen = sorted({numbers[i] for i in np.linspace(0, len(numbers) - 1, CANARIES).astype(int)})

@@ -2,7 +2,7 @@
 
 Functions over an open connection, so that the caller decides what is one transaction. Keywords are kept in the same
 one. Chroma is not known here: a change only leaves the passage ids in the backlog. Called by `store.py`,
-`rebuild.py` and `retrieval.py`.
+`dense.py` and `retrieval.py`.
 """
 
 from __future__ import annotations
@@ -148,23 +148,35 @@ def remove(connection: Connection, source: str, paths: Sequence[str] | None = No
     return len(numbers), touched
 
 
-def changed(connection: Connection, touched: Iterable[str]) -> None:
-    """Note, in the transaction that changed them, which passages the index has not seen yet."""
-    generation = int(meta(connection).get("generation", "0")) + 1
-    set_meta(connection, generation=str(generation))
+def changed(connection: Connection, touched: Iterable[str]) -> int:
+    """Note, in the transaction that changed them, which passages the index has not seen yet.
+
+    Returns:
+        The catalogue's new generation: every change has one, in the order in which changes become visible.
+    """
+    fresh = generation(connection) + 1
+    set_meta(connection, generation=str(fresh))
     for some in batches(sorted(touched)):
         connection.execute(delete(index_backlog).where(index_backlog.c.passage_id.in_(some)))
-        connection.execute(insert(index_backlog), [{"passage_id": passage_id} for passage_id in some])
+        rows = [{"passage_id": passage_id, "generation": fresh} for passage_id in some]
+        connection.execute(insert(index_backlog), rows)
+    return fresh
 
 
-def backlog(connection: Connection) -> set[str]:
-    """Passage ids that changed since the index was last brought up to date."""
-    return set(connection.scalars(select(index_backlog.c.passage_id)))
+def generation(connection: Connection) -> int:
+    """Of the latest change."""
+    query = select(knowledge_meta.c.value).where(knowledge_meta.c.name == "generation")
+    return int(connection.scalar(query) or 0)
 
 
-def clear_backlog(connection: Connection) -> None:
-    """Note that the index has seen every change."""
-    connection.execute(delete(index_backlog))
+def backlog(connection: Connection, after: int = -1) -> set[str]:
+    """Passage ids that changed since the index was last brought up to date, and after a generation."""
+    return set(connection.scalars(select(index_backlog.c.passage_id).where(index_backlog.c.generation > after)))
+
+
+def clear_backlog(connection: Connection, upto: int) -> None:
+    """Note that the index has seen every change of a generation and of those before it."""
+    connection.execute(delete(index_backlog).where(index_backlog.c.generation <= upto))
 
 
 def count(connection: Connection) -> int:

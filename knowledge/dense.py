@@ -1,30 +1,29 @@
 """The dense way of finding passages: a Chroma index that follows the catalogue, exact search where it cannot.
 
-Owns the index's folder. Each index lives in a subfolder of its own whose name the catalogue knows, so that a rebuild
-never touches what serves, and a damaged or locked one is left behind, not repaired in place. Called by `store.py`,
-whose lock it shares: every public method but `rebuild` and `close` expects the lock to be held.
+Owns the place where indexes live. Each has a name of its own that the catalogue knows, so that a rebuild never touches
+what serves, and a damaged or locked one is left behind, not repaired in place. Where several processes share the
+catalogue, one of them at a time brings the index up to date or rebuilds it; what the others did is taken up by
+`refresh`. Called by `store.py`, whose lock it shares: every public method but `rebuild` and `close` expects the lock
+to be held.
 """
 
 from __future__ import annotations
 
 import logging
-import re
-import secrets
-import shutil
 import threading
 import time
-from collections.abc import Generator, Iterator
-from contextlib import closing
-from pathlib import Path
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, nullcontext
 
 from sqlalchemy import Connection, Engine
 
 from knowledge import canaries, catalog
-from knowledge.database import reading, writing
+from knowledge.database import alone, reading, writing
 from knowledge.embedding import embed_passages
-from knowledge.errors import IndexDamaged, KnowledgeError, StorageFull
+from knowledge.errors import IndexDamaged, IndexUnreachable, KnowledgeError, StorageFull
 from knowledge.exact import ExactSearch
-from knowledge.index import Manifest, VectorIndex, seal
+from knowledge.index import IndexFolder, Manifest, VectorIndex
+from knowledge.index_server import IndexServer
 from knowledge.types import Embedder, Progress, Vectors
 
 log = logging.getLogger(__name__)
@@ -36,16 +35,20 @@ FILL_BATCH = 1000
 REPAIRED_AT_OPEN = 3000
 """A damaged index of at most this many passages is rebuilt while opening; a larger one in the background."""
 RETRY_SECONDS = 30.0
-_SUBFOLDER = re.compile(r"index-[0-9a-f]{8}")
+TURN_SECONDS = 1.0
+"""How long a question waits for another process that is bringing the index up to date; exact search serves after it."""
+LANE = "knowledge"
+TASK = "index"
+IndexPlace = IndexFolder | IndexServer
 
 
 class DenseSearch:
     """Nearest passages by vector, from Chroma while it is honest and from the catalogue's vectors while it is not."""
 
-    def __init__(self, engine: Engine, folder: Path, embedder: Embedder, lock: threading.RLock) -> None:
+    def __init__(self, engine: Engine, place: IndexPlace, embedder: Embedder, lock: threading.RLock) -> None:
         self.degraded: str | None = None
         self._engine = engine
-        self._folder = folder
+        self._place = place
         self._embedder = embedder
         self._lock = lock
         self._exact = ExactSearch(embedder)
@@ -53,6 +56,8 @@ class DenseSearch:
         self._name = ""
         self._backlog: set[str] = set()
         self._retry_at = 0.0
+        self._lost = False
+        """The server did not answer: what it holds is looked at again when it does."""
         self._meanwhile: set[str] | None = None
         self._stopping = threading.Event()
         self._repairing: threading.Thread | None = None
@@ -66,32 +71,72 @@ class DenseSearch:
             self._backlog = catalog.backlog(connection)
             count = catalog.count(connection)
         self._name = facts.get("index", "")
-        if not count:
-            self._forget_all()
-            return
-        if not self._name:  # killed before the first index was made
+        if count and not self._name:  # killed before the first index was made
             self.follow()
             return
-        try:
-            self._index = VectorIndex.open(
-                self._folder / self._name, self._manifest(self._name), facts.get("index_seal", "")
-            )
-            self._catch_up(self._index)
-            self._verify(self._index)
-            self._sweep()
-        except (IndexDamaged, StorageFull) as error:
-            self._repair(error, count)
+        with self._turn() as mine:
+            if not count:
+                self._forget_all(mine)
+                return
+            try:
+                self._index = self._open(facts)
+                upto = self._catch_up(self._index) if mine else -1
+                self._verify(self._index, upto)
+                if mine:
+                    self._sweep()
+                return
+            except (IndexDamaged, StorageFull) as error:
+                failure = error
+        self._repair(failure, count)
 
-    def _forget_all(self) -> None:
+    def refresh(self, facts: Mapping[str, str], backlog: set[str]) -> None:
+        """Take up what another process committed."""
+        self._exact.forget()
+        self._backlog = backlog
+        try:
+            if facts.get("index", "") != self._name:
+                self._adopt(facts)
+                self.degraded = None
+        except (IndexDamaged, StorageFull) as error:
+            self._fail(error)
+
+    def _turn(self, wait_seconds: float = TURN_SECONDS) -> AbstractContextManager[bool]:
+        """Whether this process is the one that may change the index; who is rebuilding it is already."""
+        if self._meanwhile is not None:
+            return nullcontext(True)
+        return alone(self._engine, TASK, wait_seconds)
+
+    def _open(self, facts: Mapping[str, str]) -> VectorIndex:
+        return self._place.open(self._name, self._manifest(self._name), facts.get("index_seal", ""))
+
+    def _adopt(self, facts: Mapping[str, str]) -> None:
+        """The index that the catalogue names now, instead of the one at hand."""
+        self._drop()
+        self._name = facts.get("index", "")
+        if self._name:
+            self._index = self._open(facts)
+
+    def _forget_all(self, mine: bool) -> None:
         """An empty catalogue needs no index: the first passage makes one."""
-        self._name = ""
-        if self._backlog:
-            with writing(self._engine) as connection:
-                catalog.clear_backlog(connection)
-            self._backlog = set()
+        self._name, self._backlog = "", set()
+        if not mine:
+            return
+        with writing(self._engine, LANE) as connection:
+            if not catalog.count(connection):
+                catalog.clear_backlog(connection, catalog.generation(connection))
+                catalog.set_meta(connection, index="", index_seal="")
         self._sweep()
 
+    def _sweep(self) -> None:
+        try:
+            self._place.sweep(self._name)
+        except (IndexDamaged, StorageFull) as error:
+            log.warning("%s", error)
+
     def _repair(self, error: KnowledgeError, count: int) -> None:
+        if isinstance(error, IndexUnreachable):
+            self._fail(error)
+            return
         log.warning("%s Rebuilding it from the catalogue.", error)
         self._drop()
         if count > REPAIRED_AT_OPEN:
@@ -114,9 +159,9 @@ class DenseSearch:
         except KnowledgeError as failure:
             self._fail(failure)
 
-    def _verify(self, index: VectorIndex) -> None:
+    def _verify(self, index: VectorIndex, upto: int) -> None:
         with reading(self._engine) as connection:
-            canaries.check(connection, index, self._embedder)
+            canaries.check(connection, index, self._embedder, upto)
 
     # following
 
@@ -131,31 +176,48 @@ class DenseSearch:
 
     def follow(self) -> None:
         """Bring the index up to date. Where that fails, `degraded` says so and exact search serves."""
-        if not self._backlog or time.monotonic() < self._retry_at:
+        if not (self._backlog or self._lost) or time.monotonic() < self._retry_at:
             return
-        if self._index is None and self._name:
+        if self._index is None and self._name and not self._lost:
             return  # damaged: a rebuild reads everything from the catalogue
         try:
-            if self._index is None:
-                name = _new_name()
-                self._index = VectorIndex.create(self._folder / name, self._manifest(name))
-                with writing(self._engine) as connection:
-                    catalog.set_meta(connection, index=name, index_seal=seal(self._folder / name))
-                self._name = name
-            self._catch_up(self._index)
-            self.degraded = None
+            with self._turn() as mine:
+                if not mine:
+                    self._retry_at = time.monotonic() + TURN_SECONDS * 5
+                    return
+                self._follow()
+            self.degraded, self._lost = None, False
         except (IndexDamaged, StorageFull) as error:
             self._retry_at = time.monotonic() + RETRY_SECONDS
             self._fail(error)
 
-    def _catch_up(self, index: VectorIndex) -> None:
-        if self._backlog:
-            self._reconcile(index, self._backlog)
-            sealed = seal(self._folder / self._name)
-            with writing(self._engine) as connection:
-                catalog.clear_backlog(connection)
+    def _follow(self) -> None:
+        with reading(self._engine) as connection:
+            facts = catalog.meta(connection)
+        if facts.get("index", "") != self._name or self._lost:
+            self._adopt(facts)
+        if self._index is None:
+            name = self._place.new_name()
+            self._index = self._place.create(name, self._manifest(name))
+            with writing(self._engine, LANE) as connection:
+                catalog.set_meta(connection, index=name, index_seal=self._place.seal(name))
+            self._name = name
+        self._catch_up(self._index)
+
+    def _catch_up(self, index: VectorIndex) -> int:
+        """Write what changed; returns the generation that the index is now of."""
+        with reading(self._engine) as connection:
+            waiting, upto = catalog.backlog(connection), catalog.generation(connection)
+        if waiting:
+            self._reconcile(index, waiting)
+            sealed = self._place.seal(self._name)
+            with writing(self._engine, LANE) as connection:
+                catalog.clear_backlog(connection, upto)
                 catalog.set_meta(connection, index_seal=sealed)
-            self._backlog = set()
+        if self._meanwhile is not None:
+            self._meanwhile |= waiting
+        self._backlog = set()
+        return upto
 
     def _reconcile(self, index: VectorIndex, ids: set[str]) -> None:
         """Make the index hold of `ids` exactly what the catalogue holds; harmless to repeat."""
@@ -172,11 +234,11 @@ class DenseSearch:
 
     def nearest(self, connection: Connection, vectors: Vectors, limit: int) -> list[list[int]]:
         """Numbers of the nearest passages for each query vector, nearest first."""
-        if self._index and not self._backlog:
+        if self._index and not self._backlog and not (self._lost and time.monotonic() < self._retry_at):
             try:
                 found = self._index.nearest(vectors, limit)
                 numbers = catalog.numbers_of(connection, list({i for ids in found for i in ids}))
-                self.degraded = None
+                self.degraded, self._lost = None, False
                 return [[numbers[i] for i in ids if i in numbers] for ids in found]
             except (IndexDamaged, StorageFull) as error:
                 self._fail(error)
@@ -195,23 +257,33 @@ class DenseSearch:
             if self._meanwhile is not None:
                 raise KnowledgeError("A reindex is running already. Wait until it is done.")
             self._meanwhile = set()
-        fresh: VectorIndex | None = None
-        name = _new_name()
         try:
-            yield from self._embed_missing()
-            fresh = VectorIndex.create(self._folder / name, self._manifest(name))
-            yield from self._fill(fresh)
-            with self._lock:
-                self._reconcile(fresh, self._meanwhile)
-                self._verify(fresh)
-                self._swap(name, fresh)
-            fresh = None
+            with alone(self._engine, TASK, RETRY_SECONDS / 3) as mine:
+                if not mine:
+                    raise KnowledgeError("Another process is rebuilding the index. Wait until it is done.")
+                yield from self._rebuild(self._meanwhile)
         finally:
             self._meanwhile = None
+
+    def _rebuild(self, meanwhile: set[str]) -> Generator[Progress]:
+        fresh: VectorIndex | None = None
+        name = self._place.new_name()
+        try:
+            yield from self._embed_missing()
+            fresh = self._place.create(name, self._manifest(name))
+            yield from self._fill(fresh)
+            with self._lock:
+                with reading(self._engine) as connection:
+                    waiting, upto = catalog.backlog(connection), catalog.generation(connection)
+                self._reconcile(fresh, meanwhile | waiting)
+                self._verify(fresh, upto)
+                self._swap(name, fresh, upto)
+            fresh = None
+        finally:
             if fresh is not None:
                 fresh.close()
             if name != self._name:
-                shutil.rmtree(self._folder / name, ignore_errors=True)
+                self._place.remove(name)
 
     def _embed_missing(self) -> Iterator[Progress]:
         fingerprint = self._embedder.fingerprint
@@ -224,7 +296,7 @@ class DenseSearch:
             if not some:
                 return
             vectors, sentences = embed_passages(self._embedder, [passage for _, passage in some])
-            with self._lock, writing(self._engine) as connection:
+            with self._lock, writing(self._engine, LANE) as connection:
                 catalog.add_vectors(connection, [number for number, _ in some], vectors, sentences, fingerprint)
             done += len(some)
             yield Progress(done, total, "embedding passages")
@@ -242,15 +314,18 @@ class DenseSearch:
             done, last = done + len(rows), rows[-1].number
             yield Progress(done, max(done, total), "writing the index")
 
-    def _swap(self, name: str, fresh: VectorIndex) -> None:
-        sealed = seal(self._folder / name)
-        with writing(self._engine) as connection:
+    def _swap(self, name: str, fresh: VectorIndex, upto: int) -> None:
+        sealed = self._place.seal(name)
+        with writing(self._engine, LANE) as connection:
             catalog.rebuild_keywords(connection)
             catalog.keep_vectors_of(connection, self._embedder.fingerprint)
-            catalog.clear_backlog(connection)
+            catalog.clear_backlog(connection, upto)
+            catalog.changed(connection, ())  # so that other processes look at what the catalogue names
             catalog.set_meta(connection, embedder=self._embedder.fingerprint, index=name, index_seal=sealed)
+            left = catalog.backlog(connection)
         self._drop()
-        self._index, self._name, self._backlog, self.degraded = fresh, name, set(), None
+        self._index, self._name, self._backlog = fresh, name, left
+        self.degraded, self._lost = None, False
         self._exact.forget()
         self._sweep()
 
@@ -269,9 +344,13 @@ class DenseSearch:
         self.stop_repair()
         with self._lock:
             if self._index or not self._name:
-                self.follow()
+                try:
+                    self.follow()
+                except KnowledgeError as error:  # the database is gone: the next opening catches up
+                    log.warning("%s", error)
             if self._drop():
                 self._seal_again()
+            self._place.close()
 
     def _drop(self) -> bool:
         """Close the index; whether there was one and it closed without complaint."""
@@ -287,28 +366,21 @@ class DenseSearch:
 
     def _seal_again(self) -> None:
         """Remember the files as closing left them. Where that fails, the next opening rebuilds the index."""
-        sealed = seal(self._folder / self._name)
+        sealed = self._place.seal(self._name)
         try:
-            with writing(self._engine) as connection:
+            with writing(self._engine, LANE) as connection:
                 if sealed and catalog.meta(connection).get("index_seal") != sealed:
                     catalog.set_meta(connection, index_seal=sealed)
         except KnowledgeError as error:
             log.warning("%s", error)
-
-    def _sweep(self) -> None:
-        """Remove what killed rebuilds and damaged indexes left behind."""
-        if self._folder.is_dir():
-            for path in self._folder.iterdir():
-                if _SUBFOLDER.fullmatch(path.name) and path.name != self._name:
-                    shutil.rmtree(path, ignore_errors=True)
 
     def _manifest(self, name: str) -> Manifest:
         return {"name": name, "embedder": self._embedder.fingerprint, "dimension": self._embedder.dimension}
 
     def _fail(self, error: KnowledgeError) -> None:
         log.warning("%s", error)
-        self.degraded = f"{error} Vectors are searched without the index; `rungs reindex` rebuilds it."
-
-
-def _new_name() -> str:
-    return f"index-{secrets.token_hex(4)}"
+        self._lost = isinstance(error, IndexUnreachable)
+        if self._lost:
+            self._retry_at = time.monotonic() + RETRY_SECONDS
+        then = "it is looked for again" if self._lost else "`rungs reindex` rebuilds it"
+        self.degraded = f"{error} Vectors are searched without the index; {then}."

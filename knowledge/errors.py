@@ -13,5 +13,9 @@ class IndexDamaged(KnowledgeError):
     """The Chroma index is missing, corrupt, of another embedding model, or silently incomplete."""
 
 
+class IndexUnreachable(IndexDamaged):
+    """The Chroma server does not answer; what it holds may be in order."""
+
+
 class StorageFull(KnowledgeError):
     """The disk has no room left; what was acknowledged before stays."""

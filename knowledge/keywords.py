@@ -1,7 +1,8 @@
-"""Keyword search over passages by SQLite's FTS5: BM25, Porter stemming, titles and headings weighing double.
+"""Keyword search over passages: BM25, Porter stemming, titles and headings weighing double.
 
-Kept in the catalogue's own transactions, so it never disagrees with it. Every term is quoted: a question is data,
-never search syntax. Called by `catalog.py` and `retrieval.py`.
+By SQLite's FTS5, or by PostgreSQL (`keywords_postgres.py`) with the same ranking. Kept in the catalogue's own
+transactions, so it never disagrees with it. Every term is quoted: a question is data, never search syntax. Called by
+`catalog.py` and `retrieval.py`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection, text
 
+from knowledge import keywords_postgres
 from knowledge.words import STOPWORDS
 
 TERMS_MAX = 48
@@ -29,6 +31,9 @@ _FIND = text(
 
 def add(connection: Connection, rows: Iterable[tuple[int, str, str]]) -> None:
     """Make passages searchable: rows of (passage number, title with heading, text)."""
+    if _on_server(connection):
+        keywords_postgres.add(connection, rows)
+        return
     parameters = [{"number": number, "title": title, "text": body} for number, title, body in rows]
     if parameters:
         connection.execute(_ADD, parameters)
@@ -36,25 +41,37 @@ def add(connection: Connection, rows: Iterable[tuple[int, str, str]]) -> None:
 
 def remove(connection: Connection, numbers: Sequence[int]) -> None:
     """Forget passages by number."""
-    if numbers:
+    if numbers and _on_server(connection):
+        keywords_postgres.remove(connection, numbers)
+    elif numbers:
         connection.execute(_REMOVE, [{"number": number} for number in numbers])
 
 
 def clear(connection: Connection) -> None:
     """Forget every passage."""
-    connection.execute(text("DELETE FROM passage_words"))
+    if _on_server(connection):
+        keywords_postgres.clear(connection)
+    else:
+        connection.execute(text("DELETE FROM passage_words"))
 
 
 def find(connection: Connection, query: str, limit: int) -> list[tuple[int, float]]:
     """The best passages for any of the query's terms: (passage number, BM25 score), larger is better."""
-    match = _expression(query)
-    if not match:
+    terms = _terms(query)
+    if not terms:
         return []
+    if _on_server(connection):
+        return keywords_postgres.find(connection, terms, limit, TITLE_WEIGHT)
+    match = " OR ".join(f'"{term}"' for term in terms)
     rows = connection.execute(_FIND, {"match": match, "weight": TITLE_WEIGHT, "limit": limit})
     return [(int(number), float(score)) for number, score in rows]
 
 
-def _expression(query: str) -> str:
+def _terms(query: str) -> list[str]:
     terms = dict.fromkeys(term.lower() for term in _TERM.findall(query) if any(map(str.isalnum, term)))
     telling = [term for term in terms if term not in STOPWORDS] or list(terms)
-    return " OR ".join(f'"{term}"' for term in telling[:TERMS_MAX])
+    return telling[:TERMS_MAX]
+
+
+def _on_server(connection: Connection) -> bool:
+    return connection.dialect.name != "sqlite"

@@ -1,25 +1,29 @@
 """The knowledge store: catalogue (the truth), keywords and Chroma, kept consistent.
 
 A change is one SQL transaction that also writes down which passages Chroma has not seen; Chroma follows in batches,
-and what a crash left behind is caught up at the next opening. One writer process; any number of its threads.
+and what a crash left behind is caught up at the next opening. On SQLite one process owns all of it, with any number of
+threads; on PostgreSQL several processes share it, and each takes up what the others changed before it answers.
 Documents are not read, split or embedded here. Wired by `assistant/build.py`, filled by `ingest.py`.
 """
 
 from __future__ import annotations
 
 import hashlib
+import secrets
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from knowledge import catalog, listing, retrieval
-from knowledge.database import migrate, reading, writing
-from knowledge.dense import DenseSearch
+from knowledge.database import is_sqlite, migrate, reading, writing
+from knowledge.dense import LANE, DenseSearch
 from knowledge.embedding import embed_passages
 from knowledge.errors import IndexDamaged, KnowledgeError
+from knowledge.index import IndexFolder
+from knowledge.index_server import IndexServer
 from knowledge.listing import DocumentSummary
 from knowledge.sentences import quotable
 from knowledge.text import clean
@@ -31,9 +35,11 @@ VERSION_TABLE = "alembic_version_knowledge"
 
 
 class KnowledgeStore:
-    """Everything known, searchable. Safe to use from several threads of one process."""
+    """Everything known, searchable. Safe to use from several threads."""
 
-    def __init__(self, engine: Engine, folder: Path, embedder: Embedder) -> None:
+    def __init__(
+        self, engine: Engine, folder: Path, embedder: Embedder, chroma: str = "", chroma_key: str = ""
+    ) -> None:
         """Open, verify, and repair where needed. Quick on a healthy home.
 
         A damaged index never fails the opening: it is rebuilt, or `degraded` says what is missing.
@@ -42,30 +48,62 @@ class KnowledgeStore:
             engine: the SQL database, from `open_engine`.
             folder: Chroma's own folder, made when first needed.
             embedder: what passages and questions are embedded with.
+            chroma: URL of a Chroma server that takes the folder's place; empty for none.
+            chroma_key: bearer token for the proxy before it.
 
         Raises:
-            KnowledgeError: the database cannot be used.
+            KnowledgeError: the database cannot be used, or `chroma` is no URL.
         """
-        if engine.dialect.name != "sqlite":
-            raise KnowledgeError(f"{engine.url!r}: keyword search needs SQLite so far. Unset the setting `database`.")
         migrate(engine, MIGRATIONS, VERSION_TABLE)
         self.embedder = embedder
         self._engine = engine
+        self._shared = not is_sqlite(engine)
         self._lock = threading.RLock()
-        self._dense = DenseSearch(engine, folder, embedder, self._lock)
+        place = IndexServer(chroma, chroma_key, self._installation()) if chroma else IndexFolder(folder)
+        self._dense = DenseSearch(engine, place, embedder, self._lock)
         self._version: str | None = None
         self._asked: dict[str, Vectors] = {}
         with reading(engine) as connection:
-            made_with = catalog.meta(connection).get("embedder", "")
+            facts = catalog.meta(connection)
             self._count = catalog.count(connection)
-        self._foreign: str | None = None
-        if self._count and made_with != embedder.fingerprint:
-            self._foreign = (
-                f"The passages were embedded with {made_with}, the setting asks for {embedder.fingerprint}. "
-                "Run `rungs reindex` to embed them again, or set `embedder` back."
-            )
-        else:
+        self._generation = facts.get("generation", "0")
+        self._foreign = self._mismatch(facts)
+        if not self._foreign:
             self._dense.open()
+
+    def _installation(self) -> str:
+        """Whose collections on a Chroma server are ours."""
+        with writing(self._engine, LANE) as connection:
+            known = catalog.meta(connection).get("installation")
+            if known is None:
+                known = secrets.token_hex(6)
+                catalog.set_meta(connection, installation=known)
+        return known
+
+    def _mismatch(self, facts: Mapping[str, str]) -> str | None:
+        made_with = facts.get("embedder", "")
+        if not self._count or made_with == self.embedder.fingerprint:
+            return None
+        return (
+            f"The passages were embedded with {made_with}, the setting asks for {self.embedder.fingerprint}. "
+            "Run `rungs reindex` to embed them again, or set `embedder` back."
+        )
+
+    def _notice(self) -> None:
+        """Take up what other processes changed; alone on SQLite, there are none."""
+        if not self._shared:
+            return
+        with self._lock:
+            with reading(self._engine) as connection:
+                facts = catalog.meta(connection)
+                if facts.get("generation", "0") == self._generation:
+                    return
+                self._count = catalog.count(connection)
+                backlog = catalog.backlog(connection)
+            self._generation = facts.get("generation", "0")
+            self._version = None
+            self._foreign = self._mismatch(facts)
+            self._dense.refresh(facts, backlog)
 
     @property
     def degraded(self) -> str | None:
@@ -78,6 +116,7 @@ class KnowledgeStore:
     def index_version(self) -> str:
         """Short id of what can be found now: the same documents under the same embedder give the same id."""
         with self._lock:
+            self._notice()
             if self._version is None:
                 with reading(self._engine) as connection:
                     content = repr((self.embedder.fingerprint, catalog.contents(connection)))
@@ -116,6 +155,7 @@ class KnowledgeStore:
 
     def count(self) -> int:
         """How many passages there are."""
+        self._notice()
         return self._count
 
     # changing it
@@ -151,13 +191,12 @@ class KnowledgeStore:
         row = {"source": source, "path": path, "fingerprint": fingerprint, "title": document_title, "uri": uri}
         document = {name: clean(value) for name, value in row.items()}
         with self._lock:
-            with writing(self._engine) as connection:
-                if not self._count:
-                    catalog.set_meta(connection, embedder=self.embedder.fingerprint)
+            with writing(self._engine, LANE) as connection:
+                self._claim(connection)
                 touched = catalog.put(connection, document, passages, vectors, sentences, self.embedder.fingerprint)
-                catalog.changed(connection, touched)
+                generation = catalog.changed(connection, touched)
                 total = catalog.count(connection)
-            self._changed(touched, total)
+            self._changed(touched, total, generation)
 
     def remove(self, source: str, paths: Sequence[str] | None = None) -> int:
         """Remove documents from catalogue, keywords and index; None is the whole source.
@@ -167,11 +206,11 @@ class KnowledgeStore:
         """
         chosen = None if paths is None else [clean(path) for path in paths]
         with self._lock:
-            with writing(self._engine) as connection:
+            with writing(self._engine, LANE) as connection:
                 removed, touched = catalog.remove(connection, clean(source), chosen)
-                catalog.changed(connection, touched)
+                generation = catalog.changed(connection, touched)
                 total = catalog.count(connection)
-            self._changed(touched, total)
+            self._changed(touched, total, generation)
             if removed:
                 self._dense.follow()
         return removed
@@ -187,6 +226,7 @@ class KnowledgeStore:
         """
         self._dense.stop_repair()
         yield from self._dense.rebuild()
+        self._notice()
         with self._lock:
             self._foreign = None
 
@@ -203,6 +243,7 @@ class KnowledgeStore:
             IndexDamaged: the passages were embedded with another embedder.
         """
         texts = retrieval.wordings(queries)
+        self._notice()
         if not texts or k < 1 or not self._count:
             return ()
         if self._foreign:
@@ -238,9 +279,22 @@ class KnowledgeStore:
             stored |= zip((p.id for p in fresh), embed_passages(self.embedder, fresh)[1], strict=True)
         return [stored[passage.id] for passage in passages]
 
-    def _changed(self, touched: set[str], count: int) -> None:
+    def _claim(self, connection: Connection) -> None:
+        """The first passage says which embedder the catalogue is of; another process may have put it there.
+
+        Raises:
+            IndexDamaged: it is another embedder's.
+        """
+        if not catalog.count(connection):
+            catalog.set_meta(connection, embedder=self.embedder.fingerprint)
+        elif self._shared and catalog.meta(connection).get("embedder") != self.embedder.fingerprint:
+            raise IndexDamaged("Another process embeds with another embedder. Give both the same setting `embedder`.")
+
+    def _changed(self, touched: set[str], count: int, generation: int) -> None:
         self._count = count
         self._version = None
+        if int(self._generation) + 1 == generation:  # else others changed something, too, and it is looked at later
+            self._generation = str(generation)
         self._dense.changed(touched)
 
     def _check(self, path: str, passages: Sequence[Passage], vectors: Vectors, sentences: Sequence[Vectors]) -> None:

@@ -1,6 +1,7 @@
 """The tables of the knowledge room, as SQLAlchemy sees them. Changed together with a revision in `migrations/`.
 
-The keyword table is SQLite's own (FTS5) and stands only in the migration. Called by `catalog.py` and Alembic.
+The keyword table is each database's own (FTS5, tsvector) and stands only in the migrations. Called by
+`catalog.py` and Alembic.
 """
 
 from __future__ import annotations
@@ -41,7 +42,12 @@ passage_vectors = Table(
     Column("vector", LargeBinary, nullable=False),
     Column("sentences", LargeBinary),
 )
-index_backlog = Table("index_backlog", METADATA, Column("passage_id", Text, primary_key=True))
+index_backlog = Table(
+    "index_backlog",
+    METADATA,
+    Column("passage_id", Text, primary_key=True),
+    Column("generation", Integer, nullable=False, server_default="0"),
+)
 knowledge_meta = Table(
     "knowledge_meta", METADATA, Column("name", Text, primary_key=True), Column("value", Text, nullable=False)
 )

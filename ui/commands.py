@@ -22,6 +22,7 @@ from ui.accounts import COMMANDS as ACCOUNTS
 from ui.adapting import COMMANDS as ADAPTING
 from ui.backup import COMMANDS as BACKUP
 from ui.examples import COMMANDS as EXAMPLES
+from ui.site_commands import COMMANDS as SITES
 from ui.steps import Arguments, Command, Step, Steps, progress_step
 from ui.webhook_commands import COMMANDS as WEBHOOKS
 
@@ -150,6 +151,7 @@ COMMANDS: Mapping[str, Command] = {
     "calibrate": calibrate,
     **ADAPTING,
     **EXAMPLES,
+    **SITES,
     **ACCOUNTS,
     **BACKUP,
     **WEBHOOKS,

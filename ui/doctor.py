@@ -89,10 +89,9 @@ class Patient:
         """Catalogue, keywords and index."""
         if self.rungs:
             return self.rungs.store
-        from knowledge.store import KnowledgeStore
+        from assistant.build import open_store
 
-        store = KnowledgeStore(self.engine, self.settings.home / "chroma", self.embedder)
-        return self.opened.enter_context(closing(store))
+        return self.opened.enter_context(closing(open_store(self.settings, self.engine, self.embedder)))
 
     @cached_property
     def model(self) -> ChatModel:

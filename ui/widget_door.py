@@ -2,7 +2,7 @@
 
 Deny by default: an origin that a site does not name gets nothing, not even a CORS header. Every call carries a short-
 lived token in a header; there are no cookies. What a visitor sees is theirs. Wired by `server.py`; the script is
-`widget/rungs.js`, the pages that hold it are `widget_pages.py`.
+`widget_script.py`, the pages that hold it are `widget_pages.py`.
 """
 
 from __future__ import annotations

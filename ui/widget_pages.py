@@ -7,17 +7,14 @@ The page may be framed by the site's own origins and by nobody else; the preview
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import html
-from functools import cache
-from pathlib import Path
 
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 
 from ui.sites import Site, Sites
+from ui.widget_script import widget_script
 
-SCRIPT = Path(__file__).parent / "widget" / "rungs.js"
 CACHE_SECONDS = 300
 PAGE = (
     '<!doctype html><html lang="{language}"><head><meta charset="utf-8"><title>{title}</title>'
@@ -36,14 +33,18 @@ def add_widget_pages(app: FastAPI, sites: Sites) -> None:
     """The routes."""
 
     async def script(request: Request) -> Response:
-        body, tag = _script()
+        made = await asyncio.to_thread(widget_script)
         headers = {
-            "etag": tag,
+            "etag": made.etag,
             "cache-control": f"public, max-age={CACHE_SECONDS}",
             "cross-origin-resource-policy": "cross-origin",
+            "vary": "Accept-Encoding",
         }
-        if request.headers.get("if-none-match") == tag:
+        if request.headers.get("if-none-match") == made.etag:
             return Response(status_code=304, headers=headers)
+        packed = "gzip" in request.headers.get("accept-encoding", "")
+        headers |= {"content-encoding": "gzip"} if packed else {}
+        body = made.gzipped if packed else made.body
         return Response(body, media_type="text/javascript; charset=utf-8", headers=headers)
 
     async def frame(key: str) -> Response:
@@ -76,9 +77,3 @@ def _page(site: Site, kind: str, body: str, more: str, ancestors: str) -> HTMLRe
         more=more,
     )
     return HTMLResponse(page, headers={"content-security-policy": POLICY.format(ancestors=ancestors)})
-
-
-@cache
-def _script() -> tuple[bytes, str]:
-    body = SCRIPT.read_bytes()
-    return body, f'"{hashlib.sha256(body).hexdigest()[:20]}"'

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from sqlalchemy import Engine
 
@@ -14,16 +11,13 @@ from assistant.errors import AssistantError
 from assistant.prompts import DECLINE
 from assistant.traces import TraceStore
 from assistant.types import Answer, Attempt, Draft, Evidence, Outcome, Question, Route, Trace, Turn
-from knowledge.database import open_engine
 
 SAID = "Press the red button. [1]"
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_engine(f"sqlite:///{tmp_path / 'rungs.db'}")
-    yield engine
-    engine.dispose()
+def engine(engine_of_each: Engine) -> Engine:
+    return engine_of_each
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
@@ -19,13 +18,12 @@ from assistant.thread import history_of, thread_of
 from assistant.traces import DRAFTING, TraceStore
 from assistant.types import Answer, Attempt, Draft, Evidence, Question, Route, Trace
 from knowledge.database import open_engine
+from tests import postgres
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_engine(f"sqlite:///{tmp_path / 'rungs.db'}")
-    yield engine
-    engine.dispose()
+def engine(engine_of_each: Engine) -> Engine:
+    return engine_of_each
 
 
 @pytest.fixture
@@ -186,6 +184,7 @@ def test_presence_ends_where_nobody_is_heard_of(desk: Desk, conversation: str, m
 
 def test_whoever_waits_is_woken_by_what_is_said_and_by_nothing_else(desk: Desk, conversation: str) -> None:
     with desk.bulletin.subscribe(conversation_topic(conversation)) as mine, desk.bulletin.subscribe("other") as other:
+        other.wait(0.5), mine.wait(0.5)  # where PostgreSQL is listened to, everybody looks once
         threading.Timer(0.05, desk.say, (conversation, "visitor", "", "Hello")).start()
         assert mine.wait(5)
         assert not other.wait(0.01)
@@ -201,3 +200,27 @@ def test_an_event_loop_is_woken_from_another_thread(desk: Desk, conversation: st
             return early, await subscription.changed(5)
 
     assert asyncio.run(wait()) == (True, True)
+
+
+def test_another_process_is_woken_through_postgresql(postgresql: postgres.Server) -> None:
+    url = postgresql.make(postgres.TEMPLATE)
+    one, other = open_engine(url), open_engine(url)
+    here, there = Bulletin(one), Bulletin(other)
+    try:
+        with there.subscribe("topic") as subscription:
+            assert subscription.wait(10), "once it listens everybody looks"
+            for _ in range(2):
+                here.publish("else", "topic")
+                assert subscription.wait(5)
+            postgresql.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE query LIKE 'LISTEN%%' AND pid <> pg_backend_pid()"
+            )
+            assert subscription.wait(20), "after a connection that broke everybody looks again"
+            here.publish("topic")
+            assert subscription.wait(5)
+    finally:
+        for bulletin, engine in ((here, one), (there, other)):
+            bulletin.close()
+            engine.dispose()
+        postgresql.drop(url)

@@ -17,10 +17,12 @@ from knowledge.types import Embedder, Passage
 SOURCE = "manual"
 HASH = HashEmbedder()
 THINGS = "lamp kettle bridge violin glacier ledger turbine orchard compass lantern saddle anchor prism furnace".split()
+URL = ""
+"""Of a server's database that stands in for the home's own; set by the fixture `each_database`."""
 
 
 def database(home: Path) -> Engine:
-    return open_engine(f"sqlite:///{home / 'rungs.db'}")
+    return open_engine(URL or f"sqlite:///{home / 'rungs.db'}")
 
 
 @contextmanager

@@ -227,9 +227,9 @@ def test_a_panic_of_chroma_is_an_index_damaged() -> None:
     class PanicException(BaseException):
         """Named as the one that pyo3 raises, which cannot be made from Python."""
 
-    with pytest.raises(IndexDamaged, match="index out of range"), index._explained("query"):
+    with pytest.raises(IndexDamaged, match="index out of range"), index.explained("query"):
         raise PanicException("index out of range")
-    with pytest.raises(KeyboardInterrupt), index._explained("query"):
+    with pytest.raises(KeyboardInterrupt), index.explained("query"):
         raise KeyboardInterrupt
 
 

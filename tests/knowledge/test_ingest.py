@@ -20,8 +20,10 @@ from knowledge.errors import IndexDamaged, StorageFull
 from knowledge.ingest import ingest
 from knowledge.store import KnowledgeStore
 from knowledge.types import IngestReport, Passage, Progress, Span, Vectors
+from tests.knowledge import storing
 from tests.knowledge.storing import opened
 
+pytestmark = pytest.mark.usefixtures("each_database")
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -344,7 +346,7 @@ from knowledge.embedding import HashEmbedder
 from knowledge.ingest import ingest
 from knowledge.store import KnowledgeStore
 home, docs = Path(sys.argv[1]), Path(sys.argv[2])
-store = KnowledgeStore(open_engine(f"sqlite:///{home / 'rungs.db'}"), home / "chroma", HashEmbedder())
+store = KnowledgeStore(open_engine(sys.argv[3]), home / "chroma", HashEmbedder())
 for step in ingest(store, [docs]):
     print(getattr(step, "done", 0), flush=True)
 """
@@ -353,10 +355,11 @@ for step in ingest(store, [docs]):
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL here")
 def test_what_a_killed_run_reported_as_done_is_there(tmp_path: Path) -> None:
     docs, home = tmp_path / "docs", tmp_path / "home"
+    url = storing.URL or f"sqlite:///{home / 'rungs.db'}"
     write(docs, {f"{i:04}.md": f"# Page {i}\n\nword{i} here." for i in range(600)})
     home.mkdir()
     process = subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(home), str(docs)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", KILLED, str(home), str(docs), url], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     done = 0

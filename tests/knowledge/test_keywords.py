@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from knowledge import keywords
-from knowledge.database import migrate, writing
+from knowledge.database import migrate, open_engine, writing
 from knowledge.store import MIGRATIONS, VERSION_TABLE
-from tests.knowledge.storing import database
+from tests import postgres
+
+HANDBOOK = Path(keywords.__file__).parent / "handbook"
 
 
 @pytest.fixture
-def connection(tmp_path: Path) -> Iterator[Connection]:
-    engine = database(tmp_path)
-    migrate(engine, MIGRATIONS, VERSION_TABLE)
-    with writing(engine) as connection:
+def connection(engine_of_each: Engine) -> Iterator[Connection]:
+    migrate(engine_of_each, MIGRATIONS, VERSION_TABLE)
+    with writing(engine_of_each) as connection:
         yield connection
-    engine.dispose()
 
 
 def numbers(connection: Connection, query: str) -> list[int]:
@@ -66,3 +67,28 @@ def test_a_question_is_cut_to_a_bounded_number_of_terms(connection: Connection) 
     keywords.add(connection, [(1, "", "early"), (2, "", "late")])
     query = "early " + " ".join(f"w{i}" for i in range(5000)) + " late"
     assert numbers(connection, query) == [1]
+
+
+def test_both_databases_rank_alike(tmp_path: Path, postgresql: postgres.Server) -> None:
+    """Confidence is calibrated on BM25 of one of them: the numbers must be those of the other, too."""
+    rows = [(part.number, f"{part.title} {part.heading}", part.text) for part in _handbook()]
+    asked = ["How do I restore a backup?", "which port does it serve on", "LoRA adapter rollback", "café settings"]
+    found = []
+    for url in (f"sqlite:///{tmp_path / 'rungs.db'}", url_of_server := postgresql.make(postgres.TEMPLATE)):
+        engine = open_engine(url)
+        migrate(engine, MIGRATIONS, VERSION_TABLE)
+        with writing(engine) as connection:
+            keywords.add(connection, rows)
+            found.append([keywords.find(connection, query, 10) for query in asked])
+        engine.dispose()
+    postgresql.drop(url_of_server)
+    for file, server in zip(*found, strict=True):
+        assert len(server) == len(file) > 0
+        assert [number for number, _ in server] == [number for number, _ in file]
+        assert [score for _, score in server] == pytest.approx([score for _, score in file], rel=1e-6)
+
+
+def _handbook() -> list[SimpleNamespace]:
+    texts = [path.read_text(encoding="utf-8") for path in sorted(HANDBOOK.glob("*.md"))]
+    parts = [part for text in texts for part in text.split("\n\n") if part.strip()]
+    return [SimpleNamespace(number=n, title=p[:30], heading="", text=p) for n, p in enumerate(parts, 1)]

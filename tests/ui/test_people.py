@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, text
 
 from assistant.errors import AssistantError
-from knowledge.database import open_engine
 from tests.ui.serving import CommandLine
 from ui import people as module
 from ui.people import People
@@ -19,10 +16,8 @@ GOOD = "correct horse battery"
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_engine(f"sqlite:///{tmp_path / 'rungs.db'}")
-    yield engine
-    engine.dispose()
+def engine(engine_of_each: Engine) -> Engine:
+    return engine_of_each
 
 
 @pytest.fixture
@@ -103,6 +98,23 @@ def test_the_last_owner_stays(people: People) -> None:
     assert people.who(secret) is None
     with pytest.raises(AssistantError, match="no account"):
         people.remove("ben")
+
+
+def test_a_role_changes_from_the_next_request_on_and_an_owner_stays(people: People) -> None:
+    people.add("ben", "agent", GOOD)
+    secret = people.log_in("ben", GOOD) or ""
+    with pytest.raises(AssistantError, match="last owner"):
+        people.set_role("ann", "agent")
+    people.set_role("ben", "owner")
+    found = people.who(secret)
+    assert found and found.role == "owner"
+    people.set_role("ann", "user")
+    with pytest.raises(AssistantError, match="last owner"):
+        people.set_role("ben", "user")
+    with pytest.raises(AssistantError, match="no account"):
+        people.set_role("eve", "owner")
+    with pytest.raises(AssistantError, match="no role"):
+        people.set_role("ann", "visitor")
 
 
 def test_a_key_opens_what_it_is_for_until_it_is_revoked(people: People) -> None:
