@@ -122,7 +122,7 @@ def create_app(
     app.router.lifespan_context = _closing(app.router.lifespan_context, background)
     app.mount("/own", StaticFiles(directory=STATIC))
     add_openapi(app, installed_version())
-    add_ends(app, "/v1", "/api", "/healthz", "/readyz", "/metrics", "/openapi.json")
+    add_ends(app, "/v1/", "/api/", "/healthz", "/readyz", "/metrics", "/openapi.json")
 
     for path, make in SURFACES.items():
         if path != "/":  # a mount answers below its path only, and what people type has no slash at its end
