@@ -35,6 +35,7 @@ DOORS = (
     Door("/readyz", "visitor", whole=True),
     Door("/metrics", "owner", "metrics", whole=True),
     Door("/login", "visitor", whole=True),
+    Door("/login/oidc", "visitor"),
     Door("/logout", "visitor", whole=True),
     Door("/setup", "visitor", whole=True),
     Door("/own", "visitor"),

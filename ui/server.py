@@ -117,7 +117,10 @@ def create_app(
     app.include_router(console_files_router(rungs))
     _add_mcp(app, rungs, admission)
     _add_deliveries(app, rungs, webhooks)
-    add_login(app, people, set_up or SetUp(people))
+    settings = rungs.settings
+    if settings.oidc_issuer:
+        import_module("ui.oidc").add_oidc(app, rungs.engine, settings, people)
+    add_login(app, people, set_up or SetUp(people), settings.oidc_name if settings.oidc_issuer else "")
     background = Background(rungs)
     app.router.lifespan_context = _closing(app.router.lifespan_context, background)
     app.mount("/own", StaticFiles(directory=STATIC))
