@@ -138,7 +138,8 @@ corrections = Table(
 gap_decisions = Table(
     "gap_decisions",
     METADATA,
-    Column("question", Text, ForeignKey("questions.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("question", Text, ForeignKey("questions.id", ondelete="CASCADE"), nullable=False, unique=True),
     Column("decision", Text, nullable=False),
     Column("decided_by", Text, nullable=False),
     Column("decided_at", Text, nullable=False),
