@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 from assistant import prompts
 from assistant.answering import Answering
+from assistant.bulletin import Bulletin
 from assistant.bundled import take_in
 from assistant.confidence import Calibration, find_calibration
 from assistant.corrections import CorrectionStore
 from assistant.deployment import Crew, Deployment
+from assistant.desk import Desk
 from assistant.finding import EvidenceFinder
 from assistant.levels import LEVELS
 from assistant.levels.judging import Bench
@@ -50,6 +52,8 @@ class Rungs:
     traces: TraceStore
     assistant: Deployment
     """Answers; what it answers with changes by `renew`."""
+    desk: Desk
+    """Hand-offs and what people write."""
 
     @property
     def model(self) -> ChatModel:
@@ -95,6 +99,7 @@ class Rungs:
 
     def close(self) -> None:
         """Give back the engine, the index and the database. Idempotent."""
+        self.desk.bulletin.close()
         self.assistant.close()
         self.store.close()
         self.engine.dispose()
@@ -111,12 +116,14 @@ def build(settings: Settings) -> Rungs:
         opened.callback(engine.dispose)
         embedder = make_embedder(settings.embedder, settings.home / "models")
         store = opened.enter_context(closing(open_store(settings, engine, embedder)))
-        traces = TraceStore(engine)
+        bulletin = Bulletin(engine)
+        traces = TraceStore(engine, bulletin)
         take_in(settings)
         serving = serving_of(settings)
         model = opened.enter_context(closing(make_model(settings, serving.folders)))
         calibration = find_calibration(settings.home, model.fingerprint)
-        rungs = wire(settings, engine, store, traces, model, calibration, serving)
+        desk = Desk(engine, bulletin)
+        rungs = wire(settings, engine, store, traces, model, calibration, serving, desk)
         opened.pop_all()
     return rungs
 
@@ -138,11 +145,13 @@ def wire(
     model: ChatModel,
     calibration: Calibration,
     serving: Serving | None = None,
+    desk: Desk | None = None,
 ) -> Rungs:
     """Put parts together that are already open, as `rungs doctor` and the benches have them."""
     serving = serving or serving_of(settings)
     crew = crew_of(settings, store, traces, model, calibration, serving)
-    return Rungs(settings, engine, store, traces, Deployment(crew, Answering(settings.home)))
+    deployment = Deployment(crew, Answering(settings.home))
+    return Rungs(settings, engine, store, traces, deployment, desk or Desk(engine, Bulletin(engine)))
 
 
 def crew_of(
@@ -176,6 +185,7 @@ def crew_of(
             traces=traces,
             versions=lambda: {**fixed, "index": store.index_version},
             characters_max=settings.question_characters,
+            person_topics=settings.person_topics,
         )
 
     loaded = [name for name in serving.versions if name in model.adapters]

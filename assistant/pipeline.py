@@ -58,6 +58,8 @@ class Assistant:
     traces: Recorder
     versions: Callable[[], Mapping[str, str]]
     characters_max: int
+    person_topics: Sequence[str] = ()
+    """Words or phrases; a question that holds one is for people only."""
 
     def stream(self, question: Question, cancel: threading.Event | None = None) -> Iterator[Event]:
         """Answer one question.
@@ -76,12 +78,12 @@ class Assistant:
         reason = "the asker left"
         try:
             evidence = self.find(question)
-            route = routing.plan(question, evidence, self.levels)
+            route = routing.plan(question, evidence, self.levels, self.person_topics)
             attempts = yield from self._climb(question, evidence, route.steps, cancel)
             if cancel.is_set():
                 reason = "stopped by the asker"
                 return
-            answer = _conclude(question, evidence, attempts)
+            answer = _conclude(question, evidence, attempts, self.person_topics)
             if not any(attempt.accepted for attempt in attempts):
                 yield Words(answer.text)
             seconds = time.monotonic() - started
@@ -152,12 +154,14 @@ class Assistant:
         return replace(question, text=text)
 
 
-def _conclude(question: Question, evidence: Evidence, attempts: Sequence[Attempt]) -> Answer:
+def _conclude(
+    question: Question, evidence: Evidence, attempts: Sequence[Attempt], person_topics: Sequence[str]
+) -> Answer:
     for attempt in attempts:
         if attempt.accepted and attempt.draft:
             draft = attempt.draft
             return Answer(draft.text, "answered", attempt.level, attempt.confidence, draft.citations)
-    if routing.wants_person(question):
+    if routing.for_a_person(question, person_topics):
         return Answer(prompts.HANDED_OFF, "handed_off")
     tried = [attempt for attempt in attempts if attempt.skipped_because is None]
     if tried and all(attempt.failure for attempt in tried):

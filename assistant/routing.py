@@ -37,11 +37,29 @@ NOT_THE_ASKER = re.compile(
 CLAUSE_ENDS = re.compile(r"[.?!,;:\n]")
 CLAUSE_CHARACTERS = 200
 ASKED_FOR_A_PERSON = "the asker wants a person"
+FOR_PEOPLE_ONLY = "the owner keeps this topic for people"
 
 
-def plan(question: Question, evidence: Evidence, levels: Sequence[TransferLevel]) -> Route:
+def plan(
+    question: Question, evidence: Evidence, levels: Sequence[TransferLevel], person_topics: Sequence[str] = ()
+) -> Route:
     """The route of a question: one step per level."""
-    return Route(tuple(Step(level.name, _reason(question, evidence, level)) for level in levels))
+    person = for_a_person(question, person_topics)
+    return Route(tuple(Step(level.name, person or _reason(question, evidence, level)) for level in levels))
+
+
+def for_a_person(question: Question, person_topics: Sequence[str] = ()) -> str | None:
+    """Why a person has to answer, whatever a level could say; None where no one has to."""
+    if wants_person(question):
+        return ASKED_FOR_A_PERSON
+    if question.level is not None or not person_topics:
+        return None
+    said = f" {_words(question.text)} "
+    return FOR_PEOPLE_ONLY if any(f" {_words(topic)} " in said for topic in person_topics if _words(topic)) else None
+
+
+def _words(text: str) -> str:
+    return " ".join(re.findall(r"\w+", text.casefold()))
 
 
 def wants_person(question: Question) -> bool:
@@ -55,6 +73,4 @@ def wants_person(question: Question) -> bool:
 def _reason(question: Question, evidence: Evidence, level: TransferLevel) -> str | None:
     if question.level is not None and question.level != level.name:
         return f"only level {question.level} was asked for"
-    if wants_person(question):
-        return ASKED_FOR_A_PERSON
     return level.skip_reason(question, evidence)

@@ -37,6 +37,9 @@ class Settings(BaseSettings):
     hosts: list[str] = Field(
         default_factory=list, description="names that the pages are reached under besides loopback, as in a browser"
     )
+    proxies: list[str] = Field(
+        default_factory=list, description="addresses of proxies whose X-Forwarded-For and -Proto are believed"
+    )
     port: int = Field(7860, ge=0, le=65535, description="port to serve on; 0 takes a free one")
     database: str = Field(
         "", description="postgresql://user:password@host/name; empty is SQLite under home", repr=False
@@ -77,7 +80,24 @@ class Settings(BaseSettings):
         description="level rag quotes the evidence or lets the model write; auto: as evaluated for the model",
     )
     answer_tokens: int = Field(256, ge=16, description="at most this many generated tokens per draft")
+    person_topics: list[str] = Field(
+        default_factory=list, description="words or phrases; a question that holds one goes to a person at once"
+    )
     question_characters: int = Field(8000, ge=100, description="longer questions are refused")
+
+    visitor_questions_per_minute: int = Field(20, ge=0, description="a visitor, or an account; 0 is no limit")
+    visitor_tokens_per_day: int = Field(200_000, ge=0, description="a visitor, or an account; 0 is no limit")
+    site_questions_per_minute: int = Field(600, ge=0, description="all visitors of a site together; 0 is no limit")
+    site_tokens_per_day: int = Field(0, ge=0, description="all visitors of a site together; 0 is no limit")
+    address_questions_per_minute: int = Field(
+        120, ge=0, description="everybody behind one address, other than this machine's; 0 is no limit"
+    )
+    address_tokens_per_day: int = Field(0, ge=0, description="everybody behind one address; 0 is no limit")
+    key_questions_per_minute: int = Field(600, ge=0, description="a program's key; 0 is no limit")
+    key_tokens_per_day: int = Field(0, ge=0, description="a program's key; 0 is no limit")
+    webhook_private: bool = Field(
+        False, description="webhooks may also go to this machine's loopback, by http, too; for tests and side-cars"
+    )
 
     @field_validator("model_file", "adapter", mode="before")
     @classmethod
@@ -115,7 +135,8 @@ def read_settings(**flags: Any) -> Settings:
         raise BadSettings("settings: " + "; ".join(_in_words(e) for e in error.errors())) from error
     except SettingsError as error:  # only mappings and lists are more than texts there
         raise BadSettings(
-            'settings: RUNGS_ADAPTERS or RUNGS_HOSTS is no JSON. Write them like {"default": "house"} and ["name"].'
+            "settings: RUNGS_ADAPTERS, RUNGS_HOSTS, RUNGS_PROXIES or RUNGS_PERSON_TOPICS is no JSON. Write them like "
+            '{"default": "house"} and ["name"].'
         ) from error
     except tomllib.TOMLDecodeError as error:
         raise BadSettings(f"{SETTINGS_FILE} is not valid TOML: {error}. Mend that line.") from error

@@ -26,6 +26,9 @@ class StoredTurn:
     answer: Answer | None
     feedback: int = 0
     """1 thumbs up, -1 thumbs down, 0 none."""
+    number: int = 0
+    """Questions of a conversation are ordered by it."""
+    asked_at: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +47,6 @@ class TraceSummary:
     surface: str
     started_at: str
     feedback: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class HandOff:
-    """A conversation that waits for a person."""
-
-    id: str
-    conversation_id: str
-    reason: str
-    summary: str
-    asked_at: str
 
 
 @dataclass(frozen=True, slots=True)

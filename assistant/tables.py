@@ -1,12 +1,12 @@
 """The tables of the assistant's room, as SQLAlchemy sees them. Changed together with a revision in `migrations/`.
 
 Columns hold what one filters and counts by; `record` holds the whole trace as JSON. Rows are ordered by `number`,
-never by the clock. Called by `traces.py`, `corrections.py` and Alembic.
+never by the clock. Called by `traces.py`, `desk.py`, `corrections.py` and Alembic.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text
+from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text, UniqueConstraint
 
 METADATA = MetaData()
 
@@ -20,6 +20,7 @@ conversations = Table(
     Column("title", Text, nullable=False),
     Column("started_at", Text, nullable=False),
     Column("updated_at", Text, nullable=False),
+    Column("site", Text, nullable=False, server_default=""),
     Index("conversations_by_visitor", "visitor"),
 )
 questions = Table(
@@ -81,6 +82,39 @@ handoffs = Table(
     Column("reason", Text, nullable=False),
     Column("summary", Text, nullable=False),
     Column("asked_at", Text, nullable=False),
+    Column("kind", Text, nullable=False, server_default="asked_for_person"),
+    Column("note", Text, nullable=False, server_default=""),
+    Column("state", Text, nullable=False, server_default="waiting"),
+    Column("agent", Text),
+    Column("taken_at", Text),
+    Column("resolved_at", Text),
+    Index("handoffs_by_state", "state"),
+    Index("handoffs_by_conversation", "conversation"),
+)
+messages = Table(
+    "messages",
+    METADATA,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("conversation", Text, ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False),
+    Column("after", Integer, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("draft", Text, ForeignKey("questions.id", ondelete="SET NULL")),
+    Column("once", Text, nullable=False),
+    Column("rating", Integer, nullable=False, server_default="0"),
+    Column("rating_reason", Text, nullable=False, server_default=""),
+    Column("made_at", Text, nullable=False),
+    UniqueConstraint("conversation", "once", name="messages_once"),
+    Index("messages_by_conversation", "conversation"),
+)
+presence = Table(
+    "presence",
+    METADATA,
+    Column("agent", Text, primary_key=True),
+    Column("conversation", Text, nullable=False),
+    Column("seen", Float, nullable=False),
 )
 corrections = Table(
     "corrections",

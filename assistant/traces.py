@@ -1,4 +1,4 @@
-"""Every question in SQL: conversations, traces, feedback, hand-offs.
+"""Every question in SQL: conversations, traces, feedback.
 
 A question's row is on disk before its first word is shown and closed when its answer is; what a crash left open is
 closed as interrupted at the next start. Keeps and finds; decides nothing. Called by the pipeline and the pages.
@@ -15,15 +15,17 @@ from typing import Any, Literal, TypeVar
 
 from sqlalchemy import Connection, Engine, Row, Select, func, insert, or_, select, update
 
+from assistant.bulletin import DESK, Bulletin, conversation_topic
 from assistant.errors import AssistantError
-from assistant.stored import ConversationSummary, Feedback, HandOff, StoredTurn, TraceSummary
-from assistant.tables import attempts, conversations, feedback, handoffs, questions
+from assistant.handing import kind_of, open_handoff
+from assistant.stored import ConversationSummary, Feedback, StoredTurn, TraceSummary
+from assistant.tables import attempts, conversations, feedback, questions
 from assistant.trace_json import dump_trace, parse_answer, parse_trace
 from assistant.types import Question, Trace, Turn
 from knowledge.database import migrate, reading, writing
 from knowledge.text import clean
 
-__all__ = ["ConversationSummary", "Feedback", "HandOff", "StoredTurn", "TraceStore", "TraceSummary"]
+__all__ = ["ConversationSummary", "Feedback", "StoredTurn", "TraceStore", "TraceSummary"]
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 VERSION_TABLE = "alembic_version_assistant"
@@ -39,18 +41,23 @@ ID_BYTES = 16
 class TraceStore:
     """The assistant's memory in SQL. Safe to use from several threads."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, bulletin: Bulletin | None = None) -> None:
         """Bring the tables up to date.
+
+        Args:
+            engine: from `open_engine`.
+            bulletin: told of what changes; one that nobody waits on if None.
 
         Raises:
             KnowledgeError: the database cannot be used.
         """
         migrate(engine, MIGRATIONS, VERSION_TABLE)
         self._engine = engine
+        self._bulletin = bulletin or Bulletin()
 
     # conversations
 
-    def open_conversation(self, visitor: str, surface: str, conversation_id: str | None = None) -> str:
+    def open_conversation(self, visitor: str, surface: str, conversation_id: str | None = None, site: str = "") -> str:
         """A new conversation of a visitor, or one of theirs to go on with.
 
         Raises:
@@ -64,7 +71,7 @@ class TraceStore:
             return conversation_id
         fresh = secrets.token_hex(ID_BYTES)
         with writing(self._engine) as connection:
-            _new_conversation(connection, fresh, visitor, surface)
+            _new_conversation(connection, fresh, visitor, surface, site)
         return fresh
 
     def conversations(self, visitor: str) -> tuple[ConversationSummary, ...]:
@@ -73,7 +80,7 @@ class TraceStore:
         query = (
             select(conversations.c.id, conversations.c.title, conversations.c.updated_at, func.count())
             .join(questions, questions.c.conversation == conversations.c.id)
-            .where(conversations.c.visitor == clean(visitor), ~questions.c.superseded)
+            .where(conversations.c.visitor == clean(visitor), ~questions.c.superseded, _SHOWN)
             .group_by(conversations.c.id, conversations.c.title, conversations.c.updated_at)
             .order_by(latest.desc())
         )
@@ -83,8 +90,8 @@ class TraceStore:
     def turns(self, conversation_id: str, latest: int | None = None) -> tuple[StoredTurn, ...]:
         """The turns of a conversation in order, without superseded ones; `latest` leaves the older ones out."""
         query = (
-            select(questions.c.id, questions.c.text, questions.c.record)
-            .where(questions.c.conversation == clean(conversation_id), ~questions.c.superseded)
+            select(questions.c.id, questions.c.text, questions.c.record, questions.c.number, questions.c.started_at)
+            .where(questions.c.conversation == clean(conversation_id), ~questions.c.superseded, _SHOWN)
             .order_by(questions.c.number.desc())
             .limit(latest)
         )
@@ -92,7 +99,14 @@ class TraceStore:
             rows = connection.execute(query).all()
             thumbs = _thumbs(connection, query)
         return tuple(
-            StoredTurn(row.id, row.text, _read(parse_answer, row) if row.record else None, thumbs.get(row.id, 0))
+            StoredTurn(
+                row.id,
+                row.text,
+                _read(parse_answer, row) if row.record else None,
+                thumbs.get(row.id, 0),
+                row.number,
+                row.started_at,
+            )
             for row in reversed(rows)
         )
 
@@ -100,7 +114,7 @@ class TraceStore:
         """What a next question's history is: the latest answered turns, oldest first."""
         query = (
             select(questions.c.text, questions.c.answer)
-            .where(questions.c.conversation == clean(conversation_id), ~questions.c.superseded)
+            .where(questions.c.conversation == clean(conversation_id), ~questions.c.superseded, _SHOWN)
             .where(questions.c.answer.is_not(None))
             .order_by(questions.c.number.desc())
             .limit(HISTORY_QUESTIONS)
@@ -159,6 +173,7 @@ class TraceStore:
             connection.execute(update(conversations).where(same).values(updated_at=now))
             untitled = same & (conversations.c.title == "")
             connection.execute(update(conversations).where(untitled).values(title=text[:TITLE_CHARACTERS]))
+        self._bulletin.publish(conversation_topic(conversation))
         return trace_id
 
     def finish(self, trace: Trace) -> None:
@@ -200,6 +215,18 @@ class TraceStore:
                 raise AssistantError(f"trace {trace.id!r} cannot be closed: no such question is open.")
             if tried:
                 connection.execute(insert(attempts), tried)
+            handoff, fresh = None, False
+            if trace.answer.outcome == "handed_off":
+                conversation = connection.scalar(select(questions.c.conversation).where(same)) or ""
+                handoff, fresh = open_handoff(connection, conversation, kind_of(trace))
+        self._finished(trace, handoff if fresh else None)
+
+    def _finished(self, trace: Trace, handoff: str | None) -> None:
+        conversation = trace.question.conversation_id
+        self._bulletin.publish(conversation_topic(conversation), *([DESK] if handoff else []))
+        if handoff:
+            about = {"conversation_id": conversation, "kind": kind_of(trace), "agent": None}
+            self._bulletin.tell("handed_off", {"handoff_id": handoff, **about})
 
     def interrupted(self, trace_id: str, reason: str) -> None:
         """Close a question's row without an answer; one that is closed already stays as it is."""
@@ -295,9 +322,11 @@ class TraceStore:
             "given_at": _now(),
         }
         with writing(self._engine) as connection:
-            if connection.scalar(select(questions.c.number).where(questions.c.id == clean(trace_id))) is None:
+            conversation = connection.scalar(select(questions.c.conversation).where(questions.c.id == clean(trace_id)))
+            if conversation is None:
                 raise AssistantError(f"there is no trace {trace_id!r}.")
             connection.execute(insert(feedback), row)
+        self._bulletin.tell("feedback", {"trace_id": trace_id, "conversation_id": conversation, "value": int(value)})
 
     def feedback(self, trace_id: str) -> tuple[Feedback, ...]:
         """Every thumb of a question, in order."""
@@ -305,36 +334,11 @@ class TraceStore:
         with reading(self._engine) as connection:
             return tuple(Feedback(*row) for row in connection.execute(query.where(feedback.c.question == trace_id)))
 
-    def hand_off(self, conversation_id: str, reason: str, summary: str) -> str:
-        """Record that a conversation waits for a person. Returns the hand-off's id.
-
-        Raises:
-            AssistantError: there is no such conversation.
-        """
-        fresh = secrets.token_hex(ID_BYTES)
-        row = {
-            "id": fresh,
-            "conversation": clean(conversation_id),
-            "reason": clean(reason)[:REASON_CHARACTERS],
-            "summary": clean(summary),
-            "asked_at": _now(),
-        }
-        with writing(self._engine) as connection:
-            if connection.scalar(_owner(conversation_id)) is None:
-                raise AssistantError(f"there is no conversation {conversation_id!r} to hand off.")
-            connection.execute(insert(handoffs), row)
-        return fresh
-
-    def handoffs(self) -> tuple[HandOff, ...]:
-        """Every hand-off, the latest first."""
-        query = select(
-            handoffs.c.id, handoffs.c.conversation, handoffs.c.reason, handoffs.c.summary, handoffs.c.asked_at
-        ).order_by(handoffs.c.number.desc())
-        with reading(self._engine) as connection:
-            return tuple(HandOff(*row) for row in connection.execute(query))
-
 
 _OPEN = questions.c.status == "started"
+DRAFTING = "copilot"
+"""The surface of an agent's drafts: they are in the conversation's records, and no visitor sees them."""
+_SHOWN = questions.c.surface != DRAFTING
 
 
 def _now() -> str:
@@ -349,8 +353,14 @@ def _by_id(trace_id: str) -> Select[tuple[Any, ...]]:
     return select(questions).where(questions.c.id == clean(trace_id))
 
 
-def _new_conversation(connection: Connection, conversation_id: str, visitor: str, surface: str) -> None:
-    row = {"id": conversation_id, "visitor": clean(visitor), "surface": clean(surface), "title": ""}
+def _new_conversation(connection: Connection, conversation_id: str, visitor: str, surface: str, site: str = "") -> None:
+    row = {
+        "id": conversation_id,
+        "visitor": clean(visitor),
+        "surface": clean(surface),
+        "title": "",
+        "site": clean(site),
+    }
     connection.execute(insert(conversations), row | {"started_at": _now(), "updated_at": _now()})
 
 

@@ -49,6 +49,8 @@ def modules(tree: ast.AST, top_level_only: bool = False) -> Iterator[str]:
             yield node.module
 
 
+PAGES = ("ui/chat", "ui/console", "ui/copilot")
+"""Gradio's pages, imported by the server and by nobody else."""
 TRAINING_ALONE = ("adapters/trainer.py", "adapters/fused.py")
 """Imported by the process that trains and by nobody else."""
 
@@ -77,13 +79,7 @@ def test_third_parties_stay_at_their_edges(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=relative)
 def test_nothing_heavy_is_imported_at_the_top_outside_the_ui_pages(path: Path) -> None:
-    if relative(path) in (
-        "ui/chat.py",
-        "ui/chat_layout.py",
-        "ui/console.py",
-        "ui/console_adapting.py",
-        *TRAINING_ALONE,
-    ):
+    if relative(path).startswith(PAGES) or relative(path) in TRAINING_ALONE:
         return
     heavy = {m.split(".")[0] for m in modules(ast.parse(path.read_text()), top_level_only=True)} & HEAVY
     assert not heavy, f"{relative(path)} imports {heavy} when it is imported"

@@ -19,6 +19,8 @@ import gradio as gr
 
 from assistant import suggestions
 from assistant.errors import AssistantError
+from assistant.handing import Kind, kind_of
+from assistant.thread import history_of
 from assistant.types import Climbing, Finished, Question, Words
 from knowledge.errors import KnowledgeError
 from ui import present
@@ -175,7 +177,7 @@ class ChatPage:
         """Hand the conversation to a person, with a summary of it. Returns the conversation and what to tell."""
         visitor = visitor or secrets.token_hex(VISITOR_BYTES)
         conversation, turns = self._own(visitor, conversation, turns)
-        self.rungs.traces.hand_off(conversation, "the visitor asked for a person", summary(turns, note))
+        self.rungs.desk.hand_off(conversation, self._kind(conversation), note)
         return conversation, "Passed on. A person will see your questions, what was tried, and your note."
 
     # parts
@@ -194,7 +196,7 @@ class ChatPage:
 
     def _answered(self, turn: Shown, conversation: str, cancel: threading.Event) -> Iterator[Shown]:
         """The turn as it grows, at most `UPDATES_PER_SECOND` times a second."""
-        history = self.rungs.traces.history(conversation)
+        history = history_of(self.rungs.traces, self.rungs.desk, conversation)
         question = Question(turn.question, conversation, history, "chat")
         written, shown_at = "", 0.0
         try:
@@ -212,8 +214,6 @@ class ChatPage:
                     climb = tuple(present.climb_of(event.trace))
                     answer = present.answer_html(event.trace.answer)
                     turn = replace(turn, climb=climb, answer=answer, trace_id=event.trace.id, answered=True)
-                    if event.trace.answer.outcome == "handed_off":
-                        self.rungs.traces.hand_off(conversation, "the visitor asked for a person", turn.question)
                 shown_at = time.monotonic()
                 yield turn
             if not turn.answered:
@@ -224,6 +224,11 @@ class ChatPage:
             log.exception("answering failed")
             turn = replace(turn, answer=present.problem_html(UNEXPECTED), trace_id=self._latest(conversation))
         yield turn
+
+    def _kind(self, conversation: str) -> Kind:
+        """Why a person is needed, by what was answered last."""
+        turns = self.rungs.traces.turns(conversation, 1)
+        return kind_of(self.rungs.traces.load(turns[-1].trace_id) if turns and turns[-1].answer else None)
 
     def _latest(self, conversation: str) -> str:
         """The record of a question that ended without an answer, so that a retry can take its place."""
@@ -266,15 +271,6 @@ class ChatPage:
             return "There are no documents here yet. The owner can add some with: rungs ingest PATH"
         explored = suggestions.explored(questions, self.rungs.traces.asked(visitor))
         return f"{explored} of {len(questions)} questions explored"
-
-
-def summary(turns: Turns, note: str = "") -> str:
-    """A conversation in a few lines, for the person who takes over: questions, what was tried, the visitor's note."""
-    lines = [f"Note: {note.strip()[:2000]}"] if note.strip() else []
-    for turn in turns[-10:]:
-        lines.append(f"Asked: {turn.question[:500]}")
-        lines += [f"  {line}" for line in turn.climb]
-    return "\n".join(lines) or "No question was asked yet."
 
 
 def build_chat(rungs: Rungs) -> gr.Blocks:

@@ -15,13 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from assistant.errors import AssistantError
+from assistant.thread import history_of
 from assistant.types import Attempt, Citation, Climbing, Event, Finished, Question, Trace
 from knowledge.types import Hit, IngestReport, Progress
 from ui.accounts import COMMANDS as ACCOUNTS
 from ui.adapting import COMMANDS as ADAPTING
 from ui.backup import COMMANDS as BACKUP
 from ui.examples import COMMANDS as EXAMPLES
+from ui.site_commands import COMMANDS as SITES
 from ui.steps import Arguments, Command, Step, Steps, progress_step
+from ui.webhook_commands import COMMANDS as WEBHOOKS
 
 if TYPE_CHECKING:
     from assistant.build import Rungs
@@ -38,7 +41,7 @@ def ask(rungs: Rungs, arguments: Arguments, cancel: threading.Event) -> Steps:
     question = Question(
         str(arguments["text"]),
         conversation,
-        rungs.traces.history(conversation),
+        history_of(rungs.traces, rungs.desk, conversation),
         "cli",
         None if level in (None, "auto") else level,
         str(arguments.get("site") or ""),
@@ -148,8 +151,10 @@ COMMANDS: Mapping[str, Command] = {
     "calibrate": calibrate,
     **ADAPTING,
     **EXAMPLES,
+    **SITES,
     **ACCOUNTS,
     **BACKUP,
+    **WEBHOOKS,
 }
 
 

@@ -17,7 +17,7 @@ from assistant.corrections import CHARACTERS_MAX, draft_of
 from assistant.errors import AssistantError
 from assistant.prompts import DECLINE
 from assistant.traces import TraceSummary
-from ui import present
+from ui import console_sites, present
 from ui.console_adapting import CONSENT, build_tab, person
 from ui.control import EXPECTED
 
@@ -97,9 +97,9 @@ class Console:
         items = "".join(
             f"<details><summary>{present.escaped(h.asked_at[:16].replace('T', ' '))} · {present.escaped(h.reason)}"
             "</summary>"
-            f'<div class="passage">{present.escaped(h.summary)}</div><div class="address">conversation '
+            f'<div class="passage">{present.escaped(h.note)}</div><div class="address">conversation '
             f"{present.escaped(h.conversation_id)}</div></details>"
-            for h in self.rungs.traces.handoffs()
+            for h in self.rungs.desk.inbox("waiting")
         )
         return items or '<p class="empty">Nobody is waiting for a person.</p>'
 
@@ -154,6 +154,8 @@ def build_console(rungs: Rungs) -> gr.Blocks:
             known = gr.HTML()
         with gr.Tab("Adaptation"):
             build_tab(rungs, blocks)
+        with gr.Tab("Sites"):
+            console_sites.build_tab(rungs, blocks)
         filters, shown = [level, outcome, text, doubtful, period], [table, ids, shares, told]
         for start in (
             refresh.click,

@@ -7,18 +7,19 @@ refused. The client half is what `cli.py` calls.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import secrets
 import threading
 from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from adapters.errors import AdapterError
 from assistant.errors import AssistantError
 from assistant.home import RunningServer
 from knowledge.errors import KnowledgeError
+from ui.advancing import Advancing, Streamed
 from ui.commands import COMMANDS, as_line
 from ui.steps import Step, Steps
 
@@ -31,16 +32,17 @@ log = logging.getLogger(__name__)
 
 EXPECTED = (AssistantError, KnowledgeError, AdapterError, OSError)
 """Errors whose message is meant for people; everything else is a fault of ours and is logged."""
+THREADS = 16
+"""Commands at work side by side; of their own, so that one that takes hours keeps no request waiting."""
 
 
 def control_router(rungs: Rungs, token: str) -> APIRouter:
     """The routes, for one running assistant."""
     from fastapi import APIRouter, HTTPException
-    from fastapi.responses import StreamingResponse
 
-    router = APIRouter()
+    router, threads = APIRouter(), ThreadPoolExecutor(THREADS, "rungs-command")
 
-    async def control(request: Request) -> StreamingResponse:
+    async def control(request: Request) -> Streamed:
         given = request.headers.get("authorization", "")
         allowed = secrets.compare_digest(given.encode(), f"Bearer {token}".encode())
         if not allowed or "origin" in request.headers:
@@ -54,50 +56,18 @@ def control_router(rungs: Rungs, token: str) -> APIRouter:
             raise HTTPException(400, "the arguments must be one JSON object") from error
         if not isinstance(arguments, dict):
             raise HTTPException(400, "the arguments must be one JSON object")
-        return StreamingResponse(_lines(Work(rungs, command, arguments)), media_type="application/x-ndjson")
+        cancel = threading.Event()
+        work = Advancing(run_command(rungs, command, arguments, cancel), cancel, threads)
+        return Streamed(_lines(work), work, "application/x-ndjson")
 
     router.add_route("/control/{command}", control, methods=["POST"], include_in_schema=False)
     return router
 
 
-class Work:
-    """A command at work, advanced by one thread at a time and stopped by any other."""
-
-    def __init__(self, rungs: Rungs, command: str, arguments: Mapping[str, Any]) -> None:
-        self._cancel = threading.Event()
-        self._steps = run_command(rungs, command, arguments, self._cancel)
-        self._busy = threading.Lock()
-
-    def advance(self) -> Step | None:
-        """The next step; None at the end, or once it was stopped."""
-        with self._busy:
-            step = None if self._cancel.is_set() else next(self._steps, None)
-            if self._cancel.is_set():
-                self._steps.close()
-            return step
-
-    def stop(self) -> None:
-        """End it: at once where it waits between steps, else as soon as its step has noticed."""
-        self._cancel.set()
-        if self._busy.acquire(blocking=False):
-            try:
-                self._steps.close()
-            finally:
-                self._busy.release()
-
-
-async def _lines(work: Work) -> AsyncIterator[str]:
+async def _lines(work: Advancing[Step]) -> AsyncIterator[str]:
     """The steps as they come. Where the client leaves, the server cancels this and the work is stopped."""
-    try:
-        while True:
-            step = asyncio.ensure_future(asyncio.to_thread(work.advance))
-            await asyncio.wait({step})  # unlike awaiting the step itself, this can be cancelled in the middle of it
-            done = step.result()
-            if done is None:
-                return
-            yield as_line(done)
-    finally:
-        work.stop()
+    async for step in work.steps():
+        yield as_line(step)
 
 
 def run_command(rungs: Rungs, command: str, arguments: Mapping[str, Any], cancel: threading.Event) -> Steps:

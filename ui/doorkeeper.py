@@ -11,15 +11,33 @@ import ipaddress
 import json
 import re
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
 from ui.doors import judge
 from ui.login import login_address
 from ui.people import People
 
 MIB = 1024 * 1024
-BODY_BYTES = {"/v1/": 2 * MIB, "/api/knowledge/": 64 * MIB, "/api/": MIB, "/login": MIB, "/setup": MIB}
+BODY_BYTES = {
+    "/v1": 2 * MIB,
+    "/api/knowledge/": 64 * MIB,
+    "/api": MIB,
+    "/mcp": MIB,
+    "/widget": MIB,
+    "/login": MIB,
+    "/logout": MIB,
+    "/setup": MIB,
+}
 """Most that is read of a request's body, by where it goes; Gradio's pages have limits of their own."""
+DRAINED_BYTES = 16 * MIB
+"""So much more is read and thrown away before a body is refused: whoever still sends would not hear the answer."""
+DRAIN_SECONDS = 5.0
+SILENCE_SECONDS = 30.0
+"""A body of which nothing came for so long is not waited for any longer."""
 HOST = re.compile(r"(?P<name>\[[0-9a-f:]+\]|[a-z0-9.-]+)(:(?P<port>[0-9]{1,5}))?", re.I)
 """A Host header: a name or an address (IPv6 in brackets), and a port."""
 POLICY = "; ".join(
@@ -36,6 +54,10 @@ POLICY = "; ".join(
         "object-src 'none'",
     )
 )
+OTHERS = "/widget/"
+"""Below it stand pages of other hosts; their origins are asked for by the widget's own door."""
+FRAMED = ("/widget/frame/", "/widget/preview/")
+"""Pages that may stand in a frame; whose, their own policy says."""
 FIXED = ("X-Frame-Options", "X-Content-Type-Options", "Permissions-Policy")
 """Headers that no page may set otherwise; a policy of its own it may."""
 HEADERS = {
@@ -45,6 +67,20 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
+
+
+class OwnPagesAlone(CORSMiddleware):
+    """No other origin may read anything; there so that Gradio, which reflects any origin by itself, leaves it to us.
+
+    Below `OTHERS` the widget's own door says which origins may.
+    """
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """One request."""
+        if scope.get("path", "").startswith(OTHERS):
+            await self.app(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 class Doorkeeper:
@@ -62,7 +98,8 @@ class Doorkeeper:
             await self._app(scope, receive, send)
             return
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        if not self._is_own(headers.get("host", "").lower(), headers.get("origin", "").lower()):
+        path, origin = scope["path"], headers.get("origin", "").lower()
+        if not self._is_own(headers.get("host", "").lower(), "" if path.startswith(OTHERS) else origin):
             await _refuse(send, scope["type"])
             return
 
@@ -71,6 +108,8 @@ class Doorkeeper:
                 given = {name.decode("latin-1").title() for name, _ in message["headers"]}
                 kept = [(name, value) for name, value in message["headers"] if name.decode().title() not in FIXED]
                 added = {name: value for name, value in HEADERS.items() if name in FIXED or name not in given}
+                if path.startswith(FRAMED):
+                    del added["X-Frame-Options"]
                 message["headers"] = kept + [(name.encode(), value.encode()) for name, value in added.items()]
             await send(message)
 
@@ -80,8 +119,10 @@ class Doorkeeper:
             return
         scope["rungs.who"] = verdict.who
         most = next((most for path, most in BODY_BYTES.items() if scope["path"].startswith(path)), None)
-        bounded = _bounded(receive, most) if most else receive
-        await self._app(scope, bounded, with_headers)
+        if most and scope["type"] == "http":
+            await Body(receive, with_headers, most).serve(self._app, scope, headers.get("content-length", ""))
+        else:
+            await self._app(scope, receive, with_headers)
 
     def _is_own(self, host: str, origin: str) -> bool:
         """True for a Host that is served, asked from nowhere or from a page of the same host."""
@@ -123,17 +164,72 @@ async def _answer(send: Any, status: int, body: bytes, kind: str, **headers: str
     await send({"type": "http.response.body", "body": body})
 
 
-def _bounded(receive: Any, most: int) -> Any:
-    """A request's body up to `most` bytes; what goes on after that counts as a client that left."""
-    seen = 0
+class Body:
+    """A request whose body is read up to a limit, and no longer than it keeps coming."""
 
-    async def bounded() -> Any:
-        nonlocal seen
-        message = await receive()
-        seen += len(message.get("body", b""))
-        return {"type": "http.disconnect"} if seen > most else message
+    def __init__(self, receive: Any, send: Any, most: int) -> None:
+        self._receive = receive
+        self._send = send
+        self._most = most
+        self._seen = 0
+        self._whole = False
+        self._refused = 0
+        self._answered = False
 
-    return bounded
+    async def serve(self, app: Any, scope: Any, declared: str) -> None:
+        """Let the application answer, or refuse."""
+        if declared.isascii() and declared.isdigit() and int(declared[:20]) > self._most:
+            await self._drain()
+            await self._refuse(413)
+            return
+        with suppress(_Refused):  # where nobody inside made an answer of it
+            await app(scope, self._bounded, self._told)
+        if self._refused and not self._answered:
+            await self._refuse(self._refused)
+
+    async def _bounded(self) -> Any:
+        if self._whole:
+            return await self._receive()  # waits for the client to leave
+        try:
+            message = await asyncio.wait_for(self._receive(), SILENCE_SECONDS)
+        except TimeoutError:
+            self._refused = 408
+            raise _Refused(408, "nothing more of the request's body came") from None
+        self._seen += len(message.get("body", b""))
+        self._whole = not message.get("more_body", False)
+        if self._seen > self._most:
+            self._refused = 413
+            await self._drain()
+            raise _Refused(413, "the request's body is too large")
+        return message
+
+    async def _told(self, message: Any) -> None:
+        if not self._refused or self._answered:
+            self._answered = self._answered or message["type"] == "http.response.start"
+            await self._send(message)
+
+    async def _refuse(self, status: int) -> None:
+        self._answered = True
+        words = f"at most {self._most:,} bytes are read here" if status == 413 else "the request's body did not come"
+        code = "too_large" if status == 413 else "too_slow"
+        error = {"message": words, "type": "invalid_request_error", "param": None, "code": code}
+        body = json.dumps({"error": error}).encode()
+        await _answer(self._send, status, body, "application/json", connection="close")
+
+    async def _drain(self) -> None:
+        async def rest() -> None:
+            thrown = 0
+            while not self._whole and thrown < DRAINED_BYTES:
+                message = await self._receive()
+                thrown += len(message.get("body", b""))
+                self._whole = not message.get("more_body", False)
+
+        with suppress(TimeoutError):
+            await asyncio.wait_for(rest(), DRAIN_SECONDS)
+
+
+class _Refused(HTTPException):
+    """Ends whoever reads a body that is refused; what they answer to it is replaced."""
 
 
 async def _refuse(send: Any, kind: str) -> None:

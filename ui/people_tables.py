@@ -1,12 +1,12 @@
-"""The tables of people, as SQLAlchemy sees them. Changed together with a revision in `migrations/`.
+"""The tables of people and programs, as SQLAlchemy sees them. Changed together with a revision in `migrations/`.
 
-Passwords, sessions, keys and links are kept as hashes: who reads the database cannot log in with it. Called by
-`people.py` and Alembic.
+Passwords, sessions, keys and links are kept as hashes: who reads the database cannot log in with it. A webhook's secret
+is kept as it is, since deliveries are signed with it. Called by `people.py`, `budgets.py`, `webhooks.py` and Alembic.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text
+from sqlalchemy import BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text
 
 METADATA = MetaData()
 
@@ -37,4 +37,41 @@ keys = Table(
     Column("scopes", Text, nullable=False),
     Column("made_by", Text, nullable=False),
     Column("made_at", Text, nullable=False),
+)
+budgets = Table(
+    "budgets",
+    METADATA,
+    Column("who", Text, primary_key=True),
+    Column("meter", Text, primary_key=True),
+    Column("starts", BigInteger, primary_key=True),
+    Column("seconds", Integer, nullable=False),
+    Column("used", BigInteger, nullable=False),
+    Index("budgets_by_start", "starts"),
+)
+webhooks = Table(
+    "webhooks",
+    METADATA,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("url", Text, nullable=False),
+    Column("events", Text, nullable=False),
+    Column("secret", Text, nullable=False),
+    Column("made_by", Text, nullable=False),
+    Column("made_at", Text, nullable=False),
+)
+deliveries = Table(
+    "deliveries",
+    METADATA,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("id", Text, nullable=False),
+    Column("webhook", Text, ForeignKey("webhooks.id", ondelete="CASCADE"), nullable=False),
+    Column("event", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("due", Float, nullable=False),
+    Column("told", Text, nullable=False),
+    Column("made_at", Text, nullable=False),
+    Index("deliveries_due", "state", "due"),
+    Index("deliveries_by_webhook", "webhook", "number"),
 )

@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from assistant.build import Rungs
-    from ui.api import Places
+    from ui.admission import Admission
     from ui.login import SetUp
     from ui.people import People
+    from ui.webhooks import Webhooks
 
 log = logging.getLogger(__name__)
 
@@ -73,34 +74,54 @@ def create_app(
     os.environ.setdefault("GRADIO_MCP_SERVER", "False")
     from fastapi import FastAPI
     from fastapi.responses import RedirectResponse
-    from starlette.middleware.cors import CORSMiddleware
     from starlette.staticfiles import StaticFiles
 
-    from ui.api import Places, add_api
+    from ui.admission import Admission, Places
+    from ui.api import add_api
+    from ui.budgets import Budgets, limits_of
     from ui.control import control_router
-    from ui.doorkeeper import Doorkeeper
+    from ui.doorkeeper import Doorkeeper, OwnPagesAlone
     from ui.health import add_health
+    from ui.live import add_live
     from ui.login import SetUp, add_login
+    from ui.openapi import add_openapi
     from ui.people import People
+    from ui.problems import add_ends, add_problems
     from ui.rest import rest_router
+    from ui.rest_knowledge import knowledge_router
+    from ui.rest_webhooks import webhooks_router
+    from ui.sites import Sites
+    from ui.webhooks import Webhooks
+    from ui.widget_door import add_widget
+    from ui.widget_pages import add_widget_pages
 
     people = people or People(rungs.engine)
     app = FastAPI(title="Rungs", docs_url=None, redoc_url=None, openapi_url=None)
+    add_problems(app)
     app.include_router(control_router(rungs, token))
     places = Places(rungs.settings.slots + WAITING_MAX)
-    add_api(app, rungs, places)
+    admission = Admission(places, Budgets(rungs.engine, limits_of(rungs.settings)))
+    add_api(app, rungs, admission)
     add_health(app, rungs, places)
-    app.include_router(rest_router(rungs))
-    _add_mcp(app, rungs, places)
+    add_live(app, rungs)
+    sites = Sites(rungs.engine)
+    add_widget(app, rungs, admission, sites)
+    add_widget_pages(app, sites)
+    webhooks = Webhooks(rungs.engine, rungs.settings.webhook_private)
+    for router in (rest_router(rungs, admission), knowledge_router(rungs), webhooks_router(webhooks)):
+        app.include_router(router)
+    _add_mcp(app, rungs, admission)
+    _add_deliveries(app, rungs, webhooks)
     add_login(app, people, set_up or SetUp(people))
     app.mount("/own", StaticFiles(directory=STATIC))
+    add_openapi(app, installed_version())
+    add_ends(app, "/v1", "/api", "/healthz", "/readyz", "/metrics", "/openapi.json")
 
     for path, make in SURFACES.items():
         if path != "/":  # a mount answers below its path only, and what people type has no slash at its end
             app.add_route(path, lambda request: RedirectResponse(f"{request.url.path}/"), include_in_schema=False)
         app = _mounted(app, make(rungs), path, rungs)
-    # with no origin allowed; present so that Gradio, which reflects any origin on its own, leaves it to us
-    app.add_middleware(CORSMiddleware, allow_origins=[])
+    app.add_middleware(OwnPagesAlone, allow_origins=[])
     app.add_middleware(
         Doorkeeper, port=port, people=people, hosts=rungs.settings.hosts
     )  # last, so outermost: it sees every request first
@@ -136,10 +157,21 @@ def serve(settings: Settings) -> None:
                 set_up = SetUp(people)
                 app = create_app(rungs, server.token, port, people, set_up)
                 app.router.lifespan_context = _announcing(app.router.lifespan_context, url, set_up.token)
-                config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=10, server_header=False)
+                config = uvicorn.Config(app, **listening(settings))
                 uvicorn.Server(config).run(sockets=[listener])
         finally:
             rungs.close()
+
+
+def listening(settings: Settings) -> dict[str, Any]:
+    """How the server listens: whose word it takes for who asks, and how long it waits."""
+    return {
+        "log_level": "warning",
+        "timeout_graceful_shutdown": 10,
+        "server_header": False,
+        "proxy_headers": bool(settings.proxies),
+        "forwarded_allow_ips": list(settings.proxies),
+    }
 
 
 def load_demo(rungs: Rungs) -> None:
@@ -211,17 +243,19 @@ def _check_address(settings: Settings) -> None:
         )
 
 
-def _add_mcp(app: FastAPI, rungs: Rungs, places: Places) -> None:
+def _add_mcp(app: FastAPI, rungs: Rungs, admission: Admission) -> None:
     """The MCP server's route beside ours; Host and Origin are the doorkeeper's affair, for all of them."""
     from mcp.server.transport_security import TransportSecuritySettings
 
-    from ui.mcp_door import PATH, mcp_server
+    from ui.mcp_door import PATH, ComeBack, mcp_server
 
-    server = mcp_server(rungs, places)
+    server = mcp_server(rungs, admission)
     ours = TransportSecuritySettings(enable_dns_rebinding_protection=False)
     inner = server.streamable_http_app(
         streamable_http_path=PATH, json_response=True, stateless_http=True, transport_security=ours
     )
+    for route in inner.routes:
+        route.app = ComeBack(route.app)  # type: ignore[attr-defined]
     app.router.routes.extend(inner.routes)
     outer = app.router.lifespan_context
 
@@ -231,6 +265,33 @@ def _add_mcp(app: FastAPI, rungs: Rungs, places: Places) -> None:
             yield state
 
     app.router.lifespan_context = lifespan
+
+
+def _add_deliveries(app: FastAPI, rungs: Rungs, webhooks: Webhooks) -> None:
+    """Events go into the outbox as they happen; they are delivered while the application runs."""
+    rungs.desk.bulletin.listen(webhooks.emit)
+    outer = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def lifespan(app: Any) -> AsyncIterator[Any]:
+        async with outer(app) as state:
+            webhooks.start()
+            try:
+                yield state
+            finally:
+                webhooks.close()
+
+    app.router.lifespan_context = lifespan
+
+
+def installed_version() -> str:
+    """Of Rungs."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("rungs")
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def _has_people(settings: Settings) -> bool:

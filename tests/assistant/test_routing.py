@@ -139,3 +139,18 @@ def test_a_long_text_of_almost_asking_is_looked_through_at_once(text: str) -> No
     started = time.process_time()
     assert not routing.wants_person(Question((text * 100_000)[:200_000], "c"))
     assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize(
+    ("text", "topics", "person"),
+    [
+        ("I want my REFUND, please.", ["refund"], True),
+        ("refunding rules", ["refund"], False),
+        ("What about legal action?", ["legal action"], True),
+        ("Is it legal? Take action!", ["legal action"], False),
+        ("Anything", ["", "!!"], False),
+    ],
+)
+def test_a_topic_that_is_for_people_only_goes_to_a_person(text: str, topics: list[str], person: bool) -> None:
+    assert (routing.for_a_person(Question(text, "c"), topics) == routing.FOR_PEOPLE_ONLY) == person
+    assert routing.for_a_person(Question(text, "c", level="rag"), topics) is None

@@ -17,7 +17,7 @@ from assistant.settings import Settings
 from assistant.types import Climbing, Event, Question, Words
 from knowledge.ingest import ingest
 from tests.ui.serving import write_pages
-from ui.chat import UNEXPECTED, ChatPage, build_chat, messages, summary
+from ui.chat import UNEXPECTED, ChatPage, build_chat, messages
 
 MINE, THEIRS = "a" * 32, "b" * 32
 REQUEST: Any = SimpleNamespace(session_hash="session")
@@ -113,12 +113,6 @@ def test_too_long_and_empty_questions_are_refused_in_words(page: ChatPage, rungs
     told = asked(page, "x" * (rungs.settings.question_characters + 1), MINE)[1][0].answer
     assert "Shorten it" in told
     assert not rungs.traces.find()
-
-
-def test_a_handoff_tells_what_was_asked_and_tried(page: ChatPage) -> None:
-    _, turns, *_ = asked(page, LAMP, MINE)
-    told = summary(turns, "please call")
-    assert "please call" in told and LAMP in told and len(told.splitlines()) >= 3
 
 
 def test_a_turn_is_two_messages_and_the_question_is_words(page: ChatPage) -> None:

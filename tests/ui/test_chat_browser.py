@@ -292,8 +292,8 @@ def test_a_person_can_be_asked_for_at_any_time(page: Page, served: tuple[Rungs, 
     page.locator("#contact-box textarea").fill("my lamp is on fire")
     page.get_by_role("button", name="Pass this conversation").click()
     expect(page.locator("#status")).to_contain_text("A person will see")
-    summary = served[0].traces.handoffs()[0].summary
-    assert "my lamp is on fire" in summary and LAMP in summary
+    (waiting,) = served[0].desk.inbox("waiting")
+    assert waiting.note == "my lamp is on fire" and waiting.title == LAMP
 
 
 def test_shift_enter_breaks_the_line_and_an_empty_question_is_refused_in_words(page: Page) -> None:

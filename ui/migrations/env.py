@@ -3,6 +3,7 @@
 from alembic import context
 
 from knowledge.database import run_migrations
+from ui import site_tables  # noqa: F401  (its tables belong to the metadata)
 from ui.people_tables import METADATA
 
 run_migrations(context, METADATA)

@@ -1,0 +1,97 @@
+"""Lets a question in, or turns it away at once: a place in a bounded queue, and the budgets of whoever asks.
+
+Each answer under way has a thread of its own, so that a full house delays no other request. Every surface that streams
+answers asks here; what is turned away is told when to come back.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import TYPE_CHECKING, cast
+
+from assistant.types import Event, Finished, Question, Trace
+from ui.advancing import Advancing
+from ui.budgets import Budgets, TurnedAway
+
+if TYPE_CHECKING:
+    from assistant.build import Rungs
+
+BUSY_SECONDS = 5
+"""What somebody is told to wait whom the full queue turned away."""
+
+
+class Busy(TurnedAway):
+    """Too many questions wait already."""
+
+
+class Places:
+    """How many answers are under way, and the threads that make them."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self.taken = 0
+        self.threads = ThreadPoolExecutor(most, "rungs-answer")
+
+    def take(self) -> None:
+        """Take a place.
+
+        Raises:
+            Busy: there is none.
+        """
+        with self._lock:
+            if self.taken >= self._most:
+                raise Busy("too many questions are waiting; try again in a few seconds", BUSY_SECONDS)
+            self.taken += 1
+
+    def give_back(self) -> None:
+        """Leave it."""
+        with self._lock:
+            self.taken -= 1
+
+
+class Admission:
+    """The door to the engine, for every surface of one server."""
+
+    def __init__(self, places: Places, budgets: Budgets) -> None:
+        self.places = places
+        self.budgets = budgets
+
+    def admit(self, rungs: Rungs, make: Callable[[], Question], *who: str) -> Advancing[Event]:
+        """An answer, ready to be advanced. Blocks for a moment: it looks into the database.
+
+        Args:
+            rungs: who answers.
+            make: makes the question, once it is let in; what it raises gives the place back.
+            who: whose budgets it uses, as `Budgets.take` names them.
+
+        Raises:
+            TurnedAway: no place, or a budget is used up.
+        """
+        self.places.take()
+        try:
+            self.budgets.take(*who)
+            question, cancel = make(), threading.Event()
+        except BaseException:
+            self.places.give_back()
+            raise
+        work = self._counted(rungs, question, cancel, who)
+        return Advancing(work, cancel, self.places.threads, self.places.give_back)
+
+    def _counted(
+        self, rungs: Rungs, question: Question, cancel: threading.Event, who: tuple[str, ...]
+    ) -> Generator[Event, None, None]:
+        with closing(cast("Generator[Event, None, None]", rungs.assistant.stream(question, cancel))) as events:
+            for event in events:
+                if isinstance(event, Finished):
+                    self.budgets.spend(who, sum(tokens_of(event.trace)))
+                yield event
+
+
+def tokens_of(trace: Trace) -> tuple[int, int]:
+    """Tokens read and written for every draft, held back ones included: that is what the answer cost."""
+    drafts = [attempt.draft for attempt in trace.attempts if attempt.draft]
+    return sum(draft.tokens_in for draft in drafts), sum(draft.tokens_out for draft in drafts)
