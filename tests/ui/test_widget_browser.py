@@ -54,7 +54,9 @@ def shop(host: Host, rungs: Rungs) -> Callable[..., Site]:
     """Makes a site for the host's page, and puts its key there."""
 
     def make(**look: Any) -> Site:
-        made = Sites(rungs.engine).add(f"shop {time.monotonic_ns()}", [host.url], "owner", {"title": "Lamp help"} | look)
+        made = Sites(rungs.engine).add(
+            f"shop {time.monotonic_ns()}", [host.url], "owner", {"title": "Lamp help"} | look
+        )
         host.key = made.key
         return made
 
@@ -222,7 +224,10 @@ def test_conversations_are_their_visitors_own_and_can_be_gone_back_to(
 def test_a_form_comes_before_the_first_question_and_its_words_reach_agents_alone(
     browser: Browser, host: Host, shop: Callable[..., Site], rungs: Rungs
 ) -> None:
-    fields = [{"name": "name", "label": "Your name"}, {"name": "mail", "label": "E-mail", "type": "email", "required": False}]
+    fields = [
+        {"name": "name", "label": "Your name"},
+        {"name": "mail", "label": "E-mail", "type": "email", "required": False},
+    ]
     shop(form=fields)
     with calling(browser, host) as caller:
         caller.open()
@@ -328,7 +333,9 @@ def test_the_page_can_drive_the_widget(browser: Browser, host: Host, shop: Calla
     shop()
     host.attributes = 'data-launcher="none"'
     with calling(browser, host, wait=False) as caller:
-        caller.page.evaluate("window.told = []; for (const name of ['open', 'answer', 'close']) Rungs.on(name, (about) => told.push([name, about.level ?? null]))")
+        caller.page.evaluate(
+            "window.told = []; for (const name of ['open', 'answer', 'close']) Rungs.on(name, (about) => told.push([name, about.level ?? null]))"
+        )
         expect(caller.launcher).to_be_hidden()
         caller.page.evaluate("Rungs.open()")
         caller.ask(LAMP)

@@ -232,7 +232,9 @@ def test_hostile_fields_of_an_answer_are_only_words(browser: Browser, host: Host
         caller.page.reload()
         caller.open()
         expect(caller.page.locator(".entry.agent")).to_have_count(40)
-        drawn = caller.page.locator(".panel :is(img, script, iframe, style, object, embed, video, audio, link, base, meta)")
+        drawn = caller.page.locator(
+            ".panel :is(img, script, iframe, style, object, embed, video, audio, link, base, meta)"
+        )
         assert drawn.count() == 0
         hrefs = caller.page.locator(".panel a").evaluate_all("all => all.map((a) => a.protocol)")
         assert set(hrefs) <= {"http:", "https:"}
