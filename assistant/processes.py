@@ -12,6 +12,7 @@ import secrets
 import socket
 import threading
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, delete, extract, func, insert, or_, select, update
 
@@ -122,5 +123,5 @@ class Heartbeat:
                 log.warning("heartbeat: %s", error)
 
 
-def _now() -> ColumnElement[float]:
+def _now() -> ColumnElement[Any]:
     return extract("epoch", func.clock_timestamp())

@@ -160,7 +160,7 @@ def test_an_unexpected_error_of_a_library_is_a_finding_with_its_name(
         def __init__(self, *_: object) -> None:
             raise RuntimeError("the library fell over")
 
-    monkeypatch.setattr("knowledge.store.KnowledgeStore", Broken)
+    monkeypatch.setattr("assistant.build.KnowledgeStore", Broken)
     checks = checked(home)
     assert sick(checks) == {"index", "calibration"}
     assert checks["index"].detail == "RuntimeError: the library fell over" and "fell over" in caplog.text
