@@ -122,7 +122,7 @@ def add_problems(app: FastAPI) -> None:
 
 
 def add_ends(app: FastAPI, *paths: str) -> None:
-    """Answer below these paths for what no route has, and for methods that a route does not know.
+    """Answer at these paths, and below those that end in a slash, where no route does or none knows the method.
 
     Comes after the routes and before the page at the root, which would answer in HTML.
     """
@@ -130,7 +130,9 @@ def add_ends(app: FastAPI, *paths: str) -> None:
 
     end = _End(list(app.routes))
     for path in paths:
-        app.router.routes += [Route(path, end), Route(path + "/{rest:path}", end)]
+        app.router.routes.append(Route(path.rstrip("/"), end))
+        if path.endswith("/"):
+            app.router.routes.append(Route(path + "{rest:path}", end))
 
 
 class _End:

@@ -69,6 +69,9 @@ ROUTES: dict[tuple[str, str], tuple[str, ...]] = {
     ("POST", "/console/gradio_api/queue/join"): ("owner",),
     ("GET", "/console/gradio_api/queue/data?session_hash=x"): ("owner",),
     ("GET", "/console/theme.css"): ("owner",),
+    ("GET", "/console/files/questions.csv"): ("owner",),
+    ("GET", "/console/files/unanswered.csv"): ("owner",),
+    ("GET", "/console/files/golden.jsonl"): ("owner",),
 }
 SHUT = (401, 403, 303)
 

@@ -55,7 +55,7 @@ def test_documents_come_and_go(web: TestClient) -> None:
 
 @pytest.mark.parametrize("source", ["..", "a.b", "A", "%2e%2e", "x" * 65, "a b"])
 def test_a_source_is_no_path(web: TestClient, source: str) -> None:
-    assert web.post(f"/api/knowledge/sources/{source}/documents", files=[LAMP]).status_code in (400, 404)
+    assert web.post(f"/api/knowledge/sources/{source}/documents", files=[LAMP]).status_code in (400, 404, 405)
 
 
 @pytest.mark.parametrize("name", ["../../evil.md", "..\\evil.md", "/etc/evil.md"])

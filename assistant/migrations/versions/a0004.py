@@ -1,4 +1,4 @@
-"""Which process answers a question, and which processes are alive."""
+"""Content gaps: what an owner decided about a question that got no good answer."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.add_column("questions", sa.Column("process", sa.Text))
     op.create_table(
-        "processes", sa.Column("id", sa.Text, primary_key=True), sa.Column("seen", sa.Float, nullable=False)
+        "gap_decisions",
+        sa.Column("question", sa.Text, sa.ForeignKey("questions.id", ondelete="CASCADE"), primary_key=True),
+        sa.Column("decision", sa.Text, nullable=False),
+        sa.Column("decided_by", sa.Text, nullable=False),
+        sa.Column("decided_at", sa.Text, nullable=False),
     )
 
 
 def downgrade() -> None:
-    op.drop_table("processes")
-    op.drop_column("questions", "process")
+    op.drop_table("gap_decisions")
