@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from assistant import prompts
@@ -21,6 +21,7 @@ from assistant.levels import LEVELS
 from assistant.levels.judging import Bench
 from assistant.models import make_model
 from assistant.pipeline import Assistant
+from assistant.processes import Heartbeat, process_id
 from assistant.serving import Serving, registry_of, serving_of
 from assistant.settings import Settings
 from assistant.traces import TraceStore
@@ -54,6 +55,8 @@ class Rungs:
     """Answers; what it answers with changes by `renew`."""
     desk: Desk
     """Hand-offs and what people write."""
+    heartbeat: Heartbeat
+    """Tells the other processes of this database that this one is alive."""
 
     @property
     def model(self) -> ChatModel:
@@ -101,6 +104,7 @@ class Rungs:
         """Give back the engine, the index and the database. Idempotent."""
         self.desk.bulletin.close()
         self.assistant.close()
+        self.heartbeat.close()
         self.store.close()
         self.engine.dispose()
 
@@ -117,13 +121,16 @@ def build(settings: Settings) -> Rungs:
         embedder = make_embedder(settings.embedder, settings.home / "models")
         store = opened.enter_context(closing(open_store(settings, engine, embedder)))
         bulletin = Bulletin(engine)
-        traces = TraceStore(engine, bulletin)
+        process = process_id(engine, settings.home)
+        traces = TraceStore(engine, bulletin, process)
         take_in(settings)
         serving = serving_of(settings)
         model = opened.enter_context(closing(make_model(settings, serving.folders)))
         calibration = find_calibration(settings.home, model.fingerprint)
         desk = Desk(engine, bulletin)
         rungs = wire(settings, engine, store, traces, model, calibration, serving, desk)
+        rungs = replace(rungs, heartbeat=Heartbeat(engine, process))
+        rungs.heartbeat.start()
         opened.pop_all()
     return rungs
 
@@ -151,7 +158,8 @@ def wire(
     serving = serving or serving_of(settings)
     crew = crew_of(settings, store, traces, model, calibration, serving)
     deployment = Deployment(crew, Answering(settings.home))
-    return Rungs(settings, engine, store, traces, deployment, desk or Desk(engine, Bulletin(engine)))
+    desk = desk or Desk(engine, Bulletin(engine))
+    return Rungs(settings, engine, store, traces, deployment, desk, Heartbeat(engine, ""))
 
 
 def crew_of(

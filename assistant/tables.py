@@ -44,9 +44,11 @@ questions = Table(
     Column("answer", Text),
     Column("record", Text),
     Column("started_at", Text, nullable=False),
+    Column("process", Text),
     Index("questions_by_conversation", "conversation"),
     Index("questions_by_level", "level", "outcome"),
 )
+processes = Table("processes", METADATA, Column("id", Text, primary_key=True), Column("seen", Float, nullable=False))
 attempts = Table(
     "attempts",
     METADATA,

@@ -306,4 +306,7 @@ def print_backup(result: Mapping[str, Any]) -> None:
     """A backup that was written."""
     say(f"{result['file']}: {result['bytes'] / 1e6:.1f} MB")
     if result["database"] == "elsewhere":
-        typer.echo("The database is PostgreSQL's: back it up with pg_dump at the same time.")
+        typer.echo(
+            "The database is not in it: pg_dump is not installed here. Install PostgreSQL's client programs, or run "
+            "pg_dump --format=custom where they are."
+        )
