@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from assistant import prompts
 from assistant.answering import Answering
+from assistant.attachments import Attachments
 from assistant.bulletin import Bulletin
 from assistant.bundled import take_in
 from assistant.confidence import Calibration, find_calibration
@@ -78,6 +79,11 @@ class Rungs:
     def corrections(self) -> CorrectionStore:
         """What people corrected."""
         return CorrectionStore(self.engine)
+
+    @property
+    def attachments(self) -> Attachments:
+        """Documents that belong to one conversation."""
+        return Attachments(self.engine, self.store.embedder)
 
     def renew(self) -> None:
         """Take up what was promoted, rolled back or calibrated, for every question that begins from now on.
@@ -166,7 +172,8 @@ def crew_of(
     rag_answers_by: str = settings.rag_answers_by
     if rag_answers_by == "auto":
         rag_answers_by = calibration.rag_answers_by
-    find = EvidenceFinder(store, settings.passages, calibration.needs_no_document)
+    attached = Attachments(traces.engine, store.embedder)
+    find = EvidenceFinder(store, settings.passages, calibration.needs_no_document, attached)
 
     def assistant(adapter: str) -> Assistant:
         fixed = versions_of(model, store, serving.versions.get(adapter, "none"), calibration, rag_answers_by)
