@@ -42,7 +42,7 @@ WAITING_MAX = 40
 """Questions that may wait for the engine; later ones are told that it is busy."""
 
 ROWS_FILE_MAX = "32mb"
-"""Of a file of training rows that is dropped on the console; the chat page takes no files."""
+"""Of a file of training rows that is dropped on the console; the chat page's are `assistant/attachments.py`'s."""
 
 
 def _chat(rungs: Rungs) -> Any:
@@ -114,7 +114,7 @@ def create_app(
         app = _mounted(app, make(rungs), path, rungs)
     app.add_middleware(OwnPagesAlone, allow_origins=[])
     app.add_middleware(
-        Doorkeeper, port=port, people=people, hosts=rungs.settings.hosts
+        Doorkeeper, port=port, people=people, hosts=rungs.settings.hosts, anonymous=rungs.settings.anonymous_chat
     )  # last, so outermost: it sees every request first
     return app
 
@@ -132,11 +132,13 @@ def serve(settings: Settings) -> None:
         import uvicorn
 
         from assistant.build import build
+        from assistant.erasure import AgeKeeper
         from ui.login import SetUp
         from ui.people import People
 
         signal.signal(signal.SIGTERM, _leave)  # uvicorn raises it again once it has stopped
         rungs = build(settings)
+        keeper = AgeKeeper(rungs.engine, settings.retention_days)
         try:
             rungs.traces.close_open()
             if settings.demo:
@@ -151,6 +153,7 @@ def serve(settings: Settings) -> None:
                 config = uvicorn.Config(app, **listening(settings))
                 uvicorn.Server(config).run(sockets=[listener])
         finally:
+            keeper.close()
             rungs.close()
 
 
@@ -190,6 +193,8 @@ def load_demo(rungs: Rungs) -> None:
 def _mounted(app: FastAPI, blocks: Any, path: str, rungs: Rungs) -> FastAPI:
     import gradio as gr
 
+    from assistant.attachments import BYTES_MAX
+
     blocks.queue(max_size=WAITING_MAX, default_concurrency_limit=rungs.settings.slots + 6, api_open=False)
     mounted: FastAPI = gr.mount_gradio_app(
         app,
@@ -199,7 +204,7 @@ def _mounted(app: FastAPI, blocks: Any, path: str, rungs: Rungs) -> FastAPI:
         run_history=False,
         enable_monitoring=False,
         show_error=False,
-        max_file_size="1kb" if path == "/" else ROWS_FILE_MAX,
+        max_file_size=BYTES_MAX if path == "/" else ROWS_FILE_MAX,
         mcp_server=False,
         ssr_mode=False,
         pwa=False,

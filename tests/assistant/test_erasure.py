@@ -1,4 +1,4 @@
-"""Erasure: nothing of it is left in any file of the database, nobody else's words go with it, and old ones go by age."""
+"""Erasure: nothing is left in any file of the database, nobody else's words go with it, and old ones go by age."""
 
 from __future__ import annotations
 
