@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 EVIDENCE_TOKENS = {"embedded": 220}
 """Token budget for sentences in a prompt where a small model on a CPU reads it; others get EVIDENCE_TOKENS_SERVED."""
 EVIDENCE_TOKENS_SERVED = 1200
+ANSWERED_IN: Mapping[str, tuple[str, ...]] = {"embedded": ("en",)}
+"""Languages by kind of model, where nothing is set; others answer in any."""
 _RENEWING = threading.Lock()
 """One change at a time."""
 
@@ -193,6 +195,7 @@ def crew_of(
             versions=lambda: {**fixed, "index": store.index_version},
             characters_max=settings.question_characters,
             person_topics=settings.person_topics,
+            languages=settings.languages or ANSWERED_IN.get(settings.model, ()),
         )
 
     loaded = [name for name in serving.versions if name in model.adapters]

@@ -154,6 +154,7 @@ COMMANDS: Mapping[str, Command] = {
     "sources-list": sources_list,
     "sources-remove": sources_remove,
     "reindex": reindex,
+    "retention": retention,
     "search": search,
     "evaluate": evaluate,
     "calibrate": calibrate,

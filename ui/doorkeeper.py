@@ -87,9 +87,7 @@ class OwnPagesAlone(CORSMiddleware):
 class Doorkeeper:
     """Refuses a foreign Host or Origin and whoever may not use a route; puts the security headers on every response."""
 
-    def __init__(
-        self, app: Any, port: int, people: People, hosts: Collection[str], anonymous: bool = True
-    ) -> None:
+    def __init__(self, app: Any, port: int, people: People, hosts: Collection[str], anonymous: bool = True) -> None:
         self._app = app
         self._anonymous = anonymous
         self._port = port
