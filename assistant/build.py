@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from assistant import prompts
 from assistant.answering import Answering
+from assistant.attachments import Attachments
 from assistant.bulletin import Bulletin
 from assistant.bundled import take_in
 from assistant.confidence import Calibration, find_calibration
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 EVIDENCE_TOKENS = {"embedded": 220}
 """Token budget for sentences in a prompt where a small model on a CPU reads it; others get EVIDENCE_TOKENS_SERVED."""
 EVIDENCE_TOKENS_SERVED = 1200
+ANSWERED_IN: Mapping[str, tuple[str, ...]] = {"embedded": ("en",)}
+"""Languages by kind of model, where nothing is set; others answer in any."""
 _RENEWING = threading.Lock()
 """One change at a time."""
 
@@ -81,6 +84,11 @@ class Rungs:
     def corrections(self) -> CorrectionStore:
         """What people corrected."""
         return CorrectionStore(self.engine)
+
+    @property
+    def attachments(self) -> Attachments:
+        """Documents that belong to one conversation."""
+        return Attachments(self.engine, self.store.embedder)
 
     def renew(self) -> None:
         """Take up what was promoted, rolled back or calibrated, for every question that begins from now on.
@@ -174,7 +182,8 @@ def crew_of(
     rag_answers_by: str = settings.rag_answers_by
     if rag_answers_by == "auto":
         rag_answers_by = calibration.rag_answers_by
-    find = EvidenceFinder(store, settings.passages, calibration.needs_no_document)
+    attached = Attachments(traces.engine, store.embedder)
+    find = EvidenceFinder(store, settings.passages, calibration.needs_no_document, attached)
 
     def assistant(adapter: str) -> Assistant:
         fixed = versions_of(model, store, serving.versions.get(adapter, "none"), calibration, rag_answers_by)
@@ -194,6 +203,7 @@ def crew_of(
             versions=lambda: {**fixed, "index": store.index_version},
             characters_max=settings.question_characters,
             person_topics=settings.person_topics,
+            languages=settings.languages or ANSWERED_IN.get(settings.model, ()),
         )
 
     loaded = [name for name in serving.versions if name in model.adapters]

@@ -93,6 +93,16 @@ class Settings(BaseSettings):
     person_topics: list[str] = Field(
         default_factory=list, description="words or phrases; a question that holds one goes to a person at once"
     )
+    languages: list[str] = Field(
+        default_factory=list,
+        description="languages that the model answers in, as ISO 639-1 codes; empty: en for the embedded one, else any",
+    )
+    anonymous_chat: bool = Field(
+        True, description="whether the chat page is open to everybody once there are accounts; false: only who logs in"
+    )
+    retention_days: int = Field(
+        0, ge=0, description="conversations in which nothing was written for so many days are erased; 0 keeps all"
+    )
     question_characters: int = Field(8000, ge=100, description="longer questions are refused")
     price_in: float = Field(0.0, ge=0, description="price of a million tokens read, for the console's overview")
     price_out: float = Field(0.0, ge=0, description="price of a million tokens written, in the same currency")

@@ -54,7 +54,7 @@ class TraceStore:
             KnowledgeError: the database cannot be used.
         """
         migrate(engine, MIGRATIONS, VERSION_TABLE)
-        self._engine = engine
+        self._engine = self.engine = engine
         self._process = process
         self._bulletin = bulletin or Bulletin()
 

@@ -26,9 +26,7 @@ from ui.running import Bar, Home, Json, guarded, run_command, settings_of
 if TYPE_CHECKING:
     from assistant.settings import Settings
 
-COMMAND_NAMES = (
-    "serve ask ingest reindex search evaluate calibrate train doctor prepare backup restore move-database".split()
-)
+COMMAND_NAMES = "serve ask ingest reindex retention search evaluate calibrate train doctor prepare backup restore move-database".split()
 QUESTION_BYTES = 4 * 1024 * 1024
 """More is not read from standard input; the longest question that is answered is far shorter."""
 
@@ -156,6 +154,17 @@ def reindex(as_json: Json = False, home: Home = None) -> None:
     run_command(
         "reindex", {}, home, as_json, lambda r: typer.echo(f"{r['passages']} passages indexed in {r['seconds']} s")
     )
+
+
+@app.command(epilog="Example: rungs retention --days 90 --dry-run")
+def retention(
+    days: Annotated[int | None, typer.Option(min=1, help="Of silence; by default the setting retention_days.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many would go.")] = False,
+    as_json: Json = False,
+    home: Home = None,
+) -> None:
+    """Erase conversations in which nothing was written for so long; those that wait for a person stay."""
+    run_command("retention", {"days": days, "dry_run": dry_run}, home, as_json, printing.print_retention)
 
 
 @app.command(epilog='Example: rungs search "reset a password" -k 3')
