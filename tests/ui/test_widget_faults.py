@@ -196,7 +196,7 @@ def test_a_session_that_is_refused_can_be_had_later(
         problem = caller.page.locator(".entry.problem")
         expect(problem).to_contain_text(told)
         problem.get_by_role("button", name="Try again").click()
-        expect(caller.page.locator("header h2")).to_have_text("Lamp support")
+        expect(caller.page.locator(".head h2")).to_have_text("Lamp support")
         caller.ask("now")
 
 
@@ -232,7 +232,9 @@ def test_hostile_fields_of_an_answer_are_only_words(browser: Browser, host: Host
         caller.page.reload()
         caller.open()
         expect(caller.page.locator(".entry.agent")).to_have_count(40)
-        drawn = caller.page.locator(".panel :is(img, script, iframe, style, object, embed, video, audio, link, base, meta)")
+        drawn = caller.page.locator(
+            ".panel :is(img, script, iframe, style, object, embed, video, audio, link, base, meta)"
+        )
         assert drawn.count() == 0
         hrefs = caller.page.locator(".panel a").evaluate_all("all => all.map((a) => a.protocol)")
         assert set(hrefs) <= {"http:", "https:"}

@@ -74,7 +74,9 @@ async def events(double: Double, text: str, once: str) -> AsyncIterator[str]:
     if text.startswith("hostile "):
         bad = text.removeprefix("hostile ")
         cited = {"title": bad, "heading": bad, "uri": bad, "quote": bad, "page": None}
-        yield sse("answer", double.answer(bad, citations=[cited], suggestions=[bad], level_words=bad, confidence_words=bad))
+        yield sse(
+            "answer", double.answer(bad, citations=[cited], suggestions=[bad], level_words=bad, confidence_words=bad)
+        )
         yield sse("done", {})
         return
     try:
@@ -104,7 +106,9 @@ async def live(double: Double, after: int) -> AsyncIterator[str]:
 
 def application(double: Double) -> FastAPI:
     app = FastAPI()
-    app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["*"], allow_headers=["*"], expose_headers=["retry-after"])
+    app.add_middleware(
+        CORSMiddleware, allow_origins=["*"], allow_methods=["*"], allow_headers=["*"], expose_headers=["retry-after"]
+    )
 
     @app.get("/widget/rungs.js")
     def script() -> Response:
@@ -140,7 +144,16 @@ def application(double: Double) -> FastAPI:
             double.latest, double.state = "c1", {"state": "waiting", "agent": None}
             return {"conversation": "c1", **double.state}
         if path == "conversations":
-            return {"conversations": [{"id": "c1", "title": "How is a lamp switched on?", "turns": 1, "updated_at": "2026-11-25T10:00:00Z"}]}
+            return {
+                "conversations": [
+                    {
+                        "id": "c1",
+                        "title": "How is a lamp switched on?",
+                        "turns": 1,
+                        "updated_at": "2026-11-25T10:00:00Z",
+                    }
+                ]
+            }
         if path.startswith("conversations/"):
             return {"id": "c1", "entries": double.entries, **double.state}
         return {"kept": True} if path == "feedback" else {"conversation": "c1"}
