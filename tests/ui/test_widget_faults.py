@@ -172,7 +172,8 @@ def test_a_screen_reader_hears_whole_answers_and_no_single_words(browser: Browse
     window.heard = [];
     customElements.whenDefined("rungs-chat").then(() => setTimeout(() => {
       const region = document.querySelector("rungs-chat").shadowRoot.querySelector("[aria-live=polite]");
-      new MutationObserver(() => region.textContent && heard.push(region.textContent)).observe(region, { childList: true });
+      const hear = () => region.textContent && heard.push(region.textContent);
+      new MutationObserver(hear).observe(region, { childList: true });
     }, 0));
     """
     with calling(browser, host, script=heard) as caller:

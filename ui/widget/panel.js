@@ -44,7 +44,7 @@ class RungsChat extends HTMLElement {
     this._launcher();
     this._modal();
     this._viewport();
-    this._teaser(false);
+    this.teaser.remove();
     if (byHand) this.door.keep();
     this.read();
     if (this.unready) this._again();
@@ -160,7 +160,8 @@ class RungsChat extends HTMLElement {
       this.unready = problem;
     }
     this._build(settings);
-    this._proactive();
+    this.teaser?.remove();
+    this.teaser = new Teaser(this);
     if (this.full || this.dataset.open !== undefined || this.wasOpen) this.open(this.wasOpen);
     const { conversation } = this.session ?? {};
     if (conversation && !this.unready && (this.door.kept.values.visitor || this.session.known))
@@ -384,34 +385,5 @@ class RungsChat extends HTMLElement {
     if (this.sheets.formWanted()) this.sheets.form();
     else this.focusIn();
     this.emit("new");
-  }
-
-  // A greeting that comes by itself: once per visitor, and gone when told so.
-  _proactive() {
-    clearTimeout(this.greeting);
-    const { proactive } = this.site;
-    if (!proactive?.text || this.full || this.door.kept.values.greeted || this.session?.conversation) return;
-    this.greeting = setTimeout(
-      () => !this.opened && this._teaser(proactive.text),
-      Math.max(0, proactive.seconds) * 1000,
-    );
-  }
-
-  _teaser(text) {
-    clearTimeout(this.greeting);
-    this.teaser?.remove();
-    if (!text) return;
-    this.door.kept.set({ greeted: true });
-    const say = make("button", { type: "button", class: "say", dir: "auto", onclick: () => this.open() }, text);
-    const dismiss = iconButton(
-      "close",
-      this.words("close"),
-      () => (this._teaser(false), this.launcher.focus()),
-      "small",
-    );
-    this.teaser = make("div", { class: "teaser" }, say, dismiss);
-    this.root.append(this.teaser);
-    this.announce(text);
-    this.emit("greeted");
   }
 }
