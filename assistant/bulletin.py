@@ -114,7 +114,7 @@ class Bulletin:
         return self._stop.is_set()
 
     def listen(self, listener: Listener) -> None:
-        """Be told of events of this process (`handed_off`, `resolved`), each exactly once."""
+        """Be told of events of this process (`handed_off`, `resolved`, `feedback`), each exactly once."""
         self._listeners.append(listener)
 
     def tell(self, event: str, about: Mapping[str, Any]) -> None:

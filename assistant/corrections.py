@@ -123,9 +123,9 @@ class CorrectionStore:
             connection.execute(update(corrections).where(corrections.c.id == clean(id)).values(**changed))
             return _one(connection, id)
 
-    def find(self, state: State | None = None, limit: int = 200) -> tuple[Correction, ...]:
+    def find(self, state: State | None = None, limit: int = 200, offset: int = 0) -> tuple[Correction, ...]:
         """Corrections, the latest first."""
-        query = _all().order_by(corrections.c.number.desc()).limit(limit)
+        query = _all().order_by(corrections.c.number.desc()).limit(limit).offset(offset)
         if state:
             query = query.where(corrections.c.state == state)
         with reading(self._engine) as connection:

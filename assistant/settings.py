@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
@@ -84,6 +85,8 @@ class Settings(BaseSettings):
         default_factory=list, description="words or phrases; a question that holds one goes to a person at once"
     )
     question_characters: int = Field(8000, ge=100, description="longer questions are refused")
+    price_in: float = Field(0.0, ge=0, description="price of a million tokens read, for the console's overview")
+    price_out: float = Field(0.0, ge=0, description="price of a million tokens written, in the same currency")
 
     visitor_questions_per_minute: int = Field(20, ge=0, description="a visitor, or an account; 0 is no limit")
     visitor_tokens_per_day: int = Field(200_000, ge=0, description="a visitor, or an account; 0 is no limit")
@@ -142,6 +145,21 @@ def read_settings(**flags: Any) -> Settings:
         raise BadSettings(f"{SETTINGS_FILE} is not valid TOML: {error}. Mend that line.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise BadSettings(f"{SETTINGS_FILE} cannot be read: {error}. It must be a readable file in UTF-8.") from error
+
+
+def origins_of(settings: Settings) -> dict[str, str]:
+    """Where each setting comes from: `flag`, `environment`, the settings file's name, or `default`."""
+    environment, file = EnvSettingsSource(Settings)(), TomlConfigSettingsSource(Settings)()
+    origins = {}
+    for name, field in Settings.model_fields.items():
+        value = getattr(settings, name)
+        origins[name] = "default" if value == field.get_default(call_default_factory=True) else "flag"
+        for origin, given in (("environment", environment), (SETTINGS_FILE.name, file)):
+            if name in given:
+                same = getattr(Settings(**{name: given[name]}), name) == value
+                origins[name] = origin if same else "flag"
+                break
+    return origins
 
 
 def _in_words(error: Any) -> str:

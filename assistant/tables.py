@@ -135,3 +135,11 @@ corrections = Table(
     Index("corrections_by_question", "question"),
     Index("corrections_by_state", "state"),
 )
+gap_decisions = Table(
+    "gap_decisions",
+    METADATA,
+    Column("question", Text, ForeignKey("questions.id", ondelete="CASCADE"), primary_key=True),
+    Column("decision", Text, nullable=False),
+    Column("decided_by", Text, nullable=False),
+    Column("decided_at", Text, nullable=False),
+)

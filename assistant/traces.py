@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from sqlalchemy import Connection, Engine, Row, Select, func, insert, or_, select, update
+from sqlalchemy import Connection, Engine, Select, func, insert, or_, select, update
 
 from assistant.bulletin import DESK, Bulletin, conversation_topic
 from assistant.errors import AssistantError
@@ -21,6 +21,7 @@ from assistant.handing import kind_of, open_handoff
 from assistant.stored import ConversationSummary, Feedback, StoredTurn, TraceSummary
 from assistant.tables import attempts, conversations, feedback, questions
 from assistant.trace_json import dump_trace, parse_answer, parse_trace
+from assistant.trace_rows import read_record, summary_of, thumbs_of
 from assistant.types import Question, Trace, Turn
 from knowledge.database import migrate, reading, writing
 from knowledge.text import clean
@@ -33,7 +34,6 @@ TITLE_CHARACTERS = 80
 REASON_CHARACTERS = 2000
 HISTORY_QUESTIONS = 20
 """Earlier questions that a next one carries along: more than any level reads, and a bound on every record's size."""
-T = TypeVar("T")
 ID_BYTES = 16
 """128 bits: ids cannot be guessed."""
 
@@ -97,12 +97,12 @@ class TraceStore:
         )
         with reading(self._engine) as connection:
             rows = connection.execute(query).all()
-            thumbs = _thumbs(connection, query)
+            thumbs = thumbs_of(connection, query)
         return tuple(
             StoredTurn(
                 row.id,
                 row.text,
-                _read(parse_answer, row) if row.record else None,
+                read_record(parse_answer, row) if row.record else None,
                 thumbs.get(row.id, 0),
                 row.number,
                 row.started_at,
@@ -252,6 +252,7 @@ class TraceStore:
         *,
         level: str | None = None,
         outcome: str | None = None,
+        surface: str | None = None,
         text: str = "",
         confidence_max: float | None = None,
         since: str | None = None,
@@ -266,6 +267,8 @@ class TraceStore:
             query = query.where(questions.c.status == "interrupted")
         elif outcome:
             query = query.where(questions.c.outcome == outcome)
+        if surface:
+            query = query.where(questions.c.surface == surface)
         if text.strip():
             wanted = clean(text).strip()  # SQLite lowers ASCII alone: other letters match as they are written, too
             folded = func.lower(questions.c.text).contains(wanted.lower(), autoescape=True)
@@ -276,8 +279,13 @@ class TraceStore:
             query = query.where(questions.c.started_at >= since)
         with reading(self._engine) as connection:
             rows = connection.execute(query).all()
-            thumbs = _thumbs(connection, query)
-        return tuple(_summary(row, thumbs.get(row.id, 0)) for row in rows)
+            thumbs = thumbs_of(connection, query)
+        return tuple(summary_of(row, thumbs.get(row.id, 0)) for row in rows)
+
+    def surfaces(self) -> tuple[str, ...]:
+        """Where questions came from, by name."""
+        with reading(self._engine) as connection:
+            return tuple(connection.scalars(select(questions.c.surface).distinct().order_by(questions.c.surface)))
 
     def load(self, trace_id: str) -> Trace:
         """One trace at full depth.
@@ -291,7 +299,7 @@ class TraceStore:
             raise AssistantError(f"there is no trace {trace_id!r}.")
         if not row.record:
             raise AssistantError(f"trace {trace_id!r} was {row.status}: {row.reason or 'the answer is being written'}.")
-        return _read(parse_trace, row)
+        return read_record(parse_trace, row)
 
     def shares(self, since: str | None = None) -> dict[str, int]:
         """How many questions each level answered, and how many were abstained, handed_off or interrupted."""
@@ -322,9 +330,11 @@ class TraceStore:
             "given_at": _now(),
         }
         with writing(self._engine) as connection:
-            if connection.scalar(select(questions.c.number).where(questions.c.id == clean(trace_id))) is None:
+            conversation = connection.scalar(select(questions.c.conversation).where(questions.c.id == clean(trace_id)))
+            if conversation is None:
                 raise AssistantError(f"there is no trace {trace_id!r}.")
             connection.execute(insert(feedback), row)
+        self._bulletin.tell("feedback", {"trace_id": trace_id, "conversation_id": conversation, "value": int(value)})
 
     def feedback(self, trace_id: str) -> tuple[Feedback, ...]:
         """Every thumb of a question, in order."""
@@ -360,34 +370,3 @@ def _new_conversation(connection: Connection, conversation_id: str, visitor: str
         "site": clean(site),
     }
     connection.execute(insert(conversations), row | {"started_at": _now(), "updated_at": _now()})
-
-
-def _thumbs(connection: Connection, found: Select[Any]) -> dict[str, int]:
-    """The latest thumb of each question that `found` selects."""
-    chosen = found.with_only_columns(questions.c.id).subquery()
-    query = select(feedback.c.question, feedback.c.value).join(chosen, chosen.c.id == feedback.c.question)
-    return {question: value for question, value in connection.execute(query.order_by(feedback.c.number))}
-
-
-def _read(parse: Callable[[str], T], row: Row[Any]) -> T:
-    try:
-        return parse(row.record)
-    except (ValueError, KeyError, TypeError) as error:
-        raise AssistantError(f"the record of trace {row.id!r} is damaged ({error}). Restore a backup.") from error
-
-
-def _summary(row: Row[Any], thumb: int) -> TraceSummary:
-    return TraceSummary(
-        id=row.id,
-        conversation_id=row.conversation,
-        question=row.text,
-        status=row.status,
-        level=row.level,
-        outcome=row.outcome,
-        confidence=row.confidence,
-        seconds=row.seconds,
-        tokens=(row.tokens_in or 0) + (row.tokens_out or 0),
-        surface=row.surface,
-        started_at=row.started_at,
-        feedback=thumb,
-    )

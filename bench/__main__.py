@@ -10,6 +10,7 @@ for module in (
     "bench.answers_by",
     "bench.quality",
     "bench.curve",
+    "bench.openapi",
 ):
     print(f"== {module}", flush=True)
     subprocess.run([sys.executable, "-m", module], check=False)

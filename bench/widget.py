@@ -34,7 +34,8 @@ TYPED = """() => new Promise((done) => {
   const { shadowRoot } = document.querySelector("rungs-chat");
   const began = performance.now();
   shadowRoot.querySelector(".launcher").click();
-  const look = () => shadowRoot.activeElement?.tagName === "TEXTAREA" ? done(performance.now() - began) : requestAnimationFrame(look);
+  const ready = () => shadowRoot.activeElement?.tagName === "TEXTAREA";
+  const look = () => (ready() ? done(performance.now() - began) : requestAnimationFrame(look));
   requestAnimationFrame(look);
 })"""
 

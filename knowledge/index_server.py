@@ -94,6 +94,8 @@ class IndexServer:
         client = self.__dict__.pop("_client", None)
         if client is not None:
             client.close()
+            for part in (client, client._admin_client):  # whose connections Chroma's own close leaves open
+                part._server._session.close()
 
     def _index(self, collection: Any) -> VectorIndex:
         return VectorIndex(collection, self._client.get_max_batch_size(), lambda: None)
@@ -104,30 +106,32 @@ class IndexServer:
         import httpx
         from chromadb.config import Settings
 
-        self._answers()
-        client = chromadb.HttpClient(
-            self._host,
-            self._port,
-            self._tls,
-            headers={"Authorization": f"Bearer {self._key}"} if self._key else None,
-            settings=Settings(anonymized_telemetry=False),
-        )
+        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        self._answers(headers)
+        settings = Settings(anonymized_telemetry=False)
+        client = chromadb.HttpClient(self._host, self._port, self._tls, headers=headers, settings=settings)
         # Chroma's client waits for ever, and the store's lock with it
-        client._server._session.timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
+        for part in (client, client._admin_client):
+            part._server._session.timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
         return client
 
-    def _answers(self) -> None:
-        """Whether anybody listens: making Chroma's client asks without a deadline.
+    def _answers(self, headers: dict[str, str]) -> None:
+        """Whether a Chroma server answers us: making Chroma's client asks without a deadline.
 
         Raises:
-            IndexUnreachable: nobody does.
+            IndexUnreachable: it does not, or the proxy before it lets us in no further.
         """
-        import socket
+        import httpx
 
+        url = f"{'https' if self._tls else 'http'}://{self._host}:{self._port}/api/v2/heartbeat"
         try:
-            socket.create_connection((self._host, self._port), CONNECT_SECONDS).close()
-        except OSError as error:
+            answer = httpx.get(url, headers=headers, timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS))
+        except httpx.HTTPError as error:
             raise IndexUnreachable(f"The Chroma server {self._url} does not answer ({error}).") from error
+        if answer.status_code in (401, 403):
+            raise IndexUnreachable(f"The Chroma server {self._url} lets us not in. Mend the setting `chroma_key`.")
+        if answer.status_code != 200:
+            raise IndexUnreachable(f"The Chroma server {self._url} answers with status {answer.status_code}.")
 
 
 def _parts(url: str) -> tuple[str, int, bool]:

@@ -13,7 +13,7 @@ from assistant.models.embedded import EmbeddedModel
 from assistant.models.engine import EngineOptions
 from assistant.models.weights import fingerprint, prepare
 from knowledge.database import open_engine
-from tests import postgres
+from tests import chroma, postgres
 
 
 @pytest.fixture(scope="session")
@@ -76,3 +76,20 @@ def engine_of_each(database_url: str) -> Iterator[Engine]:
     engine = open_engine(database_url)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def chroma_of_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[chroma.ChromaServer]:
+    """A real Chroma server that many tests share: each store names its own collections."""
+    server = chroma.ChromaServer(tmp_path_factory.mktemp("chroma"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def chroma_of_its_own(tmp_path: Path) -> Iterator[chroma.ChromaServer]:
+    """A real Chroma server that a test may stop and start."""
+    (tmp_path / "chroma-server").mkdir()
+    server = chroma.ChromaServer(tmp_path / "chroma-server")
+    yield server
+    server.stop()

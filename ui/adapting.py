@@ -112,7 +112,16 @@ def adapters_promote(rungs: Rungs, arguments: Arguments, cancel: threading.Event
     registry = rungs.registry
     name, revision = _named(registry, arguments, newest=True)
     card = registry.promote(name, revision, decided_by(arguments), arguments.get("reason"))
+    _told_to_webhooks(rungs, card)
     yield from _taken_up(rungs, card)
+
+
+def _told_to_webhooks(rungs: Rungs, card: AdapterCard) -> None:
+    """Into the outbox, from whichever process: the one that serves delivers it."""
+    from ui.webhooks import Webhooks
+
+    about = {"name": card.name, "revision": card.revision, "promoted_by": card.promoted_by}
+    Webhooks(rungs.engine).emit("adapter_promoted", about)
 
 
 def adapters_rollback(rungs: Rungs, arguments: Arguments, cancel: threading.Event) -> Steps:

@@ -47,7 +47,7 @@ class Advancing(Generic[T]):
         loop = asyncio.get_running_loop()
         try:
             while True:
-                step = loop.run_in_executor(self._threads, self._advance)
+                step = loop.run_in_executor(self._threads, self.advance)
                 await asyncio.wait({step})  # unlike awaiting the step itself, this can be cancelled in the middle of it
                 done = step.result()
                 if done is None:
@@ -65,7 +65,8 @@ class Advancing(Generic[T]):
             finally:
                 self._busy.release()
 
-    def _advance(self) -> T | None:
+    def advance(self) -> T | None:
+        """The next step; None at the end, or once it was stopped. Blocks."""
         with self._busy:
             step = None
             try:

@@ -43,7 +43,16 @@ log = logging.getLogger(__name__)
 
 PREFIX = "/v1"
 CHARACTERS_MAX = 200_000
-SERVER_SENT = {"text/event-stream": {"schema": {"type": "string", "description": "with `stream`: chunks, [DONE]"}}}
+SERVER_SENT = {
+    "text/event-stream": {
+        "schema": {
+            "type": "object",
+            "description": "with `stream`: events, whose `data` is a chat.completion.chunk, an error, or [DONE]",
+            "properties": {"data": {"type": "string"}},
+            "required": ["data"],
+        }
+    }
+}
 NO_LEVEL = "level lora answers with an adapter, and none is promoted. Ask the model rungs, or promote one."
 
 

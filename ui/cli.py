@@ -20,6 +20,7 @@ from ui.cli_accounts import accounts_app, keys_app
 from ui.cli_adapting import adapters_app, train
 from ui.cli_examples import examples_app
 from ui.cli_sites import sites_app
+from ui.cli_webhooks import webhooks_app
 from ui.running import Bar, Home, Json, guarded, run_command, settings_of
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ GROUPS = {
     "accounts": accounts_app,
     "keys": keys_app,
     "sites": sites_app,
+    "webhooks": webhooks_app,
 }
 for _name, _group in GROUPS.items():
     app.add_typer(_group, name=_name)

@@ -24,6 +24,7 @@ from ui.backup import COMMANDS as BACKUP
 from ui.examples import COMMANDS as EXAMPLES
 from ui.site_commands import COMMANDS as SITES
 from ui.steps import Arguments, Command, Step, Steps, progress_step
+from ui.webhook_commands import COMMANDS as WEBHOOKS
 
 if TYPE_CHECKING:
     from assistant.build import Rungs
@@ -153,6 +154,7 @@ COMMANDS: Mapping[str, Command] = {
     **SITES,
     **ACCOUNTS,
     **BACKUP,
+    **WEBHOOKS,
 }
 
 

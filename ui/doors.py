@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
+from typing import Literal
 
 from ui.people import KEY_PREFIX, ROLES, Account, Key, People, Role, Scope
 
@@ -23,7 +24,7 @@ class Door:
     """The route itself and everything below it."""
     role: Role
     """The least role of a person."""
-    scope: Scope | None = None
+    scope: Scope | Literal["any"] | None = None
     """What a program's key must be for; None: no key opens it."""
     whole: bool = False
     """Only the path itself."""
@@ -44,10 +45,14 @@ DOORS = (
     Door("/widget", "visitor"),  # a site's exact origins and a visitor's token stand behind it (`widget_door.py`)
     Door("/v1", "user", "ask"),
     Door("/mcp", "user", "ask", whole=True),
+    Door("/openapi.json", "user", "any", whole=True),
     Door("/api/feedback", "user", "ask"),
     Door("/api/knowledge", "owner", "knowledge"),
     Door("/api/conversations", "owner", "conversations"),
     Door("/api/adapters", "owner", "adapters"),
+    Door("/api/corrections", "owner", "adapters"),
+    Door("/api/webhooks", "owner"),  # no key: a program could have everything sent to itself
+    Door("/api", "owner"),  # what there is not
     Door("/console", "owner"),
     Door("/", "visitor"),  # the chat page and what it loads
 )
@@ -83,7 +88,7 @@ def judge(people: People, path: str, headers: Mapping[str, str]) -> Verdict:
     if door.role == "visitor" or not people.any:
         return Verdict(True, who)
     if isinstance(who, Key):
-        return Verdict(door.scope in who.scopes, who, known=True)
+        return Verdict(door.scope == "any" or door.scope in who.scopes, who, known=True)
     if who is None:
         return Verdict(False)
     return Verdict(ROLES.index(who.role) >= ROLES.index(door.role), who, known=True)

@@ -7,20 +7,35 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from fastapi import FastAPI
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from pydantic import BaseModel
 from sqlalchemy import text
 
 from knowledge.database import reading
 from knowledge.errors import KnowledgeError
 from ui.admission import Places
+from ui.problems import describes
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
     from assistant.build import Rungs
+
+
+class Alive(BaseModel):
+    """It is."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Ready(BaseModel):
+    """Whether it can answer, and what stands in the way, by part."""
+
+    ready: bool
+    problems: dict[str, str]
 
 
 def add_health(app: FastAPI, rungs: Rungs, places: Places) -> None:
@@ -31,18 +46,31 @@ def add_health(app: FastAPI, rungs: Rungs, places: Places) -> None:
     registry = CollectorRegistry()
     registry.register(Collected(rungs, places))
 
-    async def healthz() -> JSONResponse:
-        return JSONResponse({"status": "ok"})
+    async def healthz() -> Alive:
+        """Whether the process answers."""
+        return Alive()
 
     async def readyz() -> JSONResponse:
+        """Whether questions can be answered."""
         problems = await asyncio.to_thread(problems_of, rungs)
         return JSONResponse({"ready": not problems, "problems": problems}, 503 if problems else 200)
 
     async def metrics() -> Response:
+        """Counts for Prometheus."""
         return Response(await asyncio.to_thread(generate_latest, registry), media_type=CONTENT_TYPE_LATEST)
 
-    for path, work in (("/healthz", healthz), ("/readyz", readyz), ("/metrics", metrics)):
-        app.add_api_route(path, work, methods=["GET"], tags=["health"])
+    ready: dict[int | str, dict[str, Any]] = {
+        200: {"model": Ready}, 500: describes()[500], 503: {"model": Ready, "description": "it cannot answer now"}
+    }  # fmt: skip
+    text: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+    alive: dict[int | str, dict[str, Any]] = {500: describes()[500]}
+    for path, work, told in (
+        ("/healthz", healthz, alive),
+        ("/readyz", readyz, ready),
+        ("/metrics", metrics, {**describes(), **text}),
+    ):
+        kind = PlainTextResponse if path == "/metrics" else JSONResponse
+        app.add_api_route(path, work, methods=["GET"], tags=["health"], responses=told, response_class=kind)
 
 
 def problems_of(rungs: Rungs) -> dict[str, str]:

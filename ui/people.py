@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, get_args
 
-from sqlalchemy import Engine, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from assistant.errors import AssistantError
@@ -126,6 +126,21 @@ class People:
                 raise AssistantError(f"there is no account {name!r}.")
             connection.execute(delete(sessions).where(sessions.c.account == name))
 
+    def set_role(self, name: str, role: Role) -> None:
+        """Change what somebody may do, from their next request on.
+
+        Raises:
+            AssistantError: there is no such account or role, or it is the last owner's.
+        """
+        if role not in ROLES[1:]:
+            raise AssistantError(f"there is no role {role!r}; there are {', '.join(ROLES[1:])}.")
+        with writing(self._engine) as connection:
+            if role != "owner":
+                _check_owner_stays(connection, name)
+            same = accounts.c.name == name
+            if not connection.execute(update(accounts).where(same).values(role=role)).rowcount:
+                raise AssistantError(f"there is no account {name!r}.")
+
     def remove(self, name: str) -> None:
         """Remove an account and its sessions.
 
@@ -133,12 +148,7 @@ class People:
             AssistantError: there is no such account, or it is the last owner's.
         """
         with writing(self._engine) as connection:
-            role = connection.scalar(select(accounts.c.role).where(accounts.c.name == name))
-            if role is None:
-                raise AssistantError(f"there is no account {name!r}.")
-            owners = connection.scalar(select(func.count()).select_from(accounts).where(accounts.c.role == "owner"))
-            if role == "owner" and owners == 1:
-                raise AssistantError(f"{name} is the last owner. Make another one first.")
+            _check_owner_stays(connection, name)
             connection.execute(delete(sessions).where(sessions.c.account == name))
             connection.execute(delete(accounts).where(accounts.c.name == name))
 
@@ -218,6 +228,20 @@ class People:
         with writing(self._engine) as connection:
             if not connection.execute(delete(keys).where(keys.c.id == id)).rowcount:
                 raise AssistantError(f"there is no key {id!r}. `rungs keys list` shows them.")
+
+
+def _check_owner_stays(connection: Connection, name: str) -> None:
+    """That somebody would still be an owner without this account.
+
+    Raises:
+        AssistantError: there is no such account, or it is the last owner's.
+    """
+    role = connection.scalar(select(accounts.c.role).where(accounts.c.name == name))
+    if role is None:
+        raise AssistantError(f"there is no account {name!r}.")
+    owners = connection.scalar(select(func.count()).select_from(accounts).where(accounts.c.role == "owner"))
+    if role == "owner" and owners == 1:
+        raise AssistantError(f"{name} is the last owner. Make another one first.")
 
 
 def _key(row: object) -> Key:

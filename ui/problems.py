@@ -121,28 +121,38 @@ def add_problems(app: FastAPI) -> None:
     app.add_exception_handler(Exception, unexpected)
 
 
-def add_ends(app: FastAPI, *prefixes: str) -> None:
-    """Answer for paths below a prefix that no route has, and for methods that a route does not know.
+def add_ends(app: FastAPI, *paths: str) -> None:
+    """Answer at these paths, and below those that end in a slash, where no route does or none knows the method.
 
     Comes after the routes and before the page at the root, which would answer in HTML.
     """
-    from starlette.routing import Match, Route
+    from starlette.routing import Route
 
-    routes = list(app.routes)
+    end = _End(list(app.routes))
+    for path in paths:
+        app.router.routes.append(Route(path.rstrip("/"), end))
+        if path.endswith("/"):
+            app.router.routes.append(Route(path + "{rest:path}", end))
 
-    async def nothing(request: Request) -> JSONResponse:
-        allowed = set()
-        for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
-            asked = {**request.scope, "method": method}
-            if any(route.matches(asked)[0] == Match.FULL for route in routes):
-                allowed.add(method)
-        if allowed:
-            raise HTTPException(405, "this path knows other methods", {"allow": ", ".join(sorted(allowed))})
-        raise HTTPException(404, "there is nothing under this path; /openapi.json lists what there is")
 
-    for prefix in prefixes:
-        for path in (prefix, prefix + "/{rest:path}"):
-            app.router.routes.append(Route(path, nothing, methods=None, include_in_schema=False))
+class _End:
+    """An ASGI application, since only those are asked for every method."""
+
+    def __init__(self, routes: list[Any]) -> None:
+        self._routes = routes
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """One request that no route took."""
+        from starlette.routing import Match
+
+        allowed = [
+            method
+            for method in ("DELETE", "GET", "PATCH", "POST", "PUT")
+            if any(route.matches({**scope, "method": method})[0] == Match.FULL for route in self._routes)
+        ]
+        if not allowed:
+            raise HTTPException(404, "there is nothing under this path; /openapi.json lists what there is")
+        raise HTTPException(405, "this path knows other methods", {"allow": ", ".join(allowed)})
 
 
 def _kind(status: int) -> str:

@@ -1,83 +1,72 @@
-"""REST for programs: knowledge, conversations with their traces, feedback, adapters. Each needs its scope (`doors.py`).
+"""REST for programs: conversations with their traces, feedback, corrections, adapters; who may is in `doors.py`.
 
-Thin: what is done is what the commands do. Errors are JSON with a message in words. Wired by `server.py`.
+Thin: what is done is what the commands and the stores do. Knowledge stands in `rest_knowledge.py`, webhooks in
+`rest_webhooks.py`. Wired by `server.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
-import shutil
-import tempfile
 import threading
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from fastapi import APIRouter, HTTPException, Query, Request, UploadFile
-from pydantic import BaseModel, Field
+from fastapi import APIRouter, Path, Query, Request
 
+from adapters.errors import AdapterError
+from assistant.conversation_list import find_conversation, list_conversations
+from assistant.corrections import Correction, State
 from assistant.errors import AssistantError
+from assistant.thread import thread_of
+from assistant.types import Trace
+from knowledge.errors import KnowledgeError
+from ui.admission import Admission
+from ui.budgets import payers
 from ui.control import run_command
+from ui.problems import Refusal, describes
+from ui.rest_shapes import (
+    AdapterList,
+    ConversationList,
+    CorrectionList,
+    Decided,
+    DecisionRequest,
+    FeedbackRequest,
+    Kept,
+    Limit,
+    Offset,
+    ReviewRequest,
+    TraceList,
+    WholeConversation,
+)
 
 if TYPE_CHECKING:
     from assistant.build import Rungs
 
-UPLOADS = "uploads"
-"""Folder of a home: documents that came over the API, one folder for each source."""
-FILES_MAX = 100
-_SOURCE = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-Offset = Annotated[int, Query(ge=0, le=1_000_000)]
-Limit = Annotated[int, Query(ge=1, le=500)]
-
-
-class FeedbackRequest(BaseModel):
-    """A thumb."""
-
-    trace_id: str = Field(max_length=64)
-    value: Literal[1, -1]
-    reason: str = Field("", max_length=2000)
-
-
-class DecisionRequest(BaseModel):
-    """What is decided about an adapter, and why."""
-
-    action: Literal["promote", "rollback", "retire"]
-    revision: str | None = Field(None, max_length=12)
-    reason: str | None = Field(None, max_length=500)
+T = TypeVar("T")
+Id = Annotated[str, Path(max_length=64)]
 
 
 class Rest:
     """What the routes do, for one running assistant."""
 
-    def __init__(self, rungs: Rungs) -> None:
+    def __init__(self, rungs: Rungs, admission: Admission) -> None:
         self._rungs = rungs
+        self._admission = admission
 
-    async def sources(self) -> dict[str, Any]:
-        """Where what is known comes from."""
-        return await _done(self._rungs, "sources-list", {})
+    async def conversations(self, limit: Limit = 100, offset: Offset = 0) -> ConversationList:
+        """Conversations, those that were opened last first."""
+        found = await asyncio.to_thread(list_conversations, self._rungs.engine, limit, offset)
+        return ConversationList(conversations=list(found))
 
-    async def search(
-        self, text: Annotated[str, Query(min_length=1, max_length=8000)], k: Annotated[int, Query(ge=1, le=50)] = 5
-    ) -> dict[str, Any]:
-        """The passages nearest to a text; no model is asked."""
-        return await _done(self._rungs, "search", {"text": text, "k": k})
+    async def conversation(self, id: Id) -> WholeConversation:
+        """One of them with everything said in it, agents' notes included."""
 
-    async def add_documents(self, source: str, files: list[UploadFile]) -> dict[str, Any]:
-        """Add documents to a source of its own; a document of the same name is replaced."""
-        if not _SOURCE.fullmatch(source):
-            raise HTTPException(400, "a source is named by small letters, digits, - and _, at most 64")
-        if len(files) > FILES_MAX:
-            raise HTTPException(400, f"at most {FILES_MAX} files at once")
-        return await asyncio.to_thread(_taken_in, self._rungs, source, files)
+        def read() -> WholeConversation:
+            found = find_conversation(self._rungs.engine, id)
+            entries = thread_of(self._rungs.traces, self._rungs.desk, found.id, notes=True)
+            return WholeConversation(conversation=found, entries=list(entries))
 
-    async def remove_source(self, source: str) -> dict[str, Any]:
-        """Remove a source with all its documents."""
-        path = str(_uploads(self._rungs) / source) if _SOURCE.fullmatch(source) else None
-        done = await _done(self._rungs, "sources-remove", {"source": source, "path": path})
-        if path:
-            await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
-        return done
+        return await tried(read, 404)
 
     async def traces(
         self,
@@ -86,62 +75,77 @@ class Rest:
         text: Annotated[str, Query(max_length=1000)] = "",
         limit: Limit = 100,
         offset: Offset = 0,
-    ) -> dict[str, Any]:
+    ) -> TraceList:
         """Questions, the latest first."""
         found = await asyncio.to_thread(
             lambda: self._rungs.traces.find(level=level, outcome=outcome, text=text, limit=limit, offset=offset)
         )
-        return {"traces": found}
+        return TraceList(traces=list(found))
 
-    async def trace(self, trace_id: str) -> Any:
+    async def trace(self, trace_id: Id) -> Trace:
         """One question at full depth."""
-        try:
-            return await asyncio.to_thread(self._rungs.traces.load, trace_id)
-        except AssistantError as error:
-            raise HTTPException(404, str(error)) from error
+        return await tried(lambda: self._rungs.traces.load(trace_id), 404)
 
-    async def feedback(self, given: FeedbackRequest) -> dict[str, Any]:
+    async def feedback(self, given: FeedbackRequest, request: Request) -> Kept:
         """Say whether an answer was good."""
-        try:
-            await asyncio.to_thread(self._rungs.traces.add_feedback, given.trace_id, given.value, given.reason)
-        except AssistantError as error:
-            raise HTTPException(404, str(error)) from error
-        return {"kept": True}
 
-    async def adapters(self) -> dict[str, Any]:
+        def keep() -> Kept:
+            self._rungs.traces.add_feedback(given.trace_id, given.value, given.reason)
+            return Kept()
+
+        await asyncio.to_thread(self._admission.budgets.take, *payers(request.scope))
+        return await tried(keep, 404)
+
+    async def corrections(self, state: State | None = None, limit: Limit = 100, offset: Offset = 0) -> CorrectionList:
+        """What people corrected, the latest first."""
+
+        def read() -> CorrectionList:
+            store = self._rungs.corrections
+            counts = {str(state): number for state, number in store.counts().items()}
+            return CorrectionList(counts=counts, corrections=list(store.find(state, limit, offset)))
+
+        return await asyncio.to_thread(read)
+
+    async def review(self, id: Id, review: ReviewRequest, request: Request) -> Correction:
+        """Approve or reject a correction."""
+        by = name_of(request)
+        return await tried(lambda: self._rungs.corrections.review(id, review.state, by, consent=review.consent), 404)
+
+    async def adapters(self) -> AdapterList:
         """Every revision of every adapter."""
-        return await _done(self._rungs, "adapters-list", {})
+        return AdapterList(**await done(self._rungs, "adapters-list", {}))
 
-    async def decide(self, name: str, decision: DecisionRequest, request: Request) -> dict[str, Any]:
+    async def decide(self, name: Id, decision: DecisionRequest, request: Request) -> Decided:
         """Promote, roll back or retire."""
-        who = request.scope.get("rungs.who")
-        arguments = {**decision.model_dump(exclude={"action"}), "name": name, "by": who.name if who else "owner"}
-        return await _done(self._rungs, f"adapters-{decision.action}", arguments)
+        arguments = {**decision.model_dump(exclude={"action"}), "name": name, "by": name_of(request)}
+        return Decided(**await done(self._rungs, f"adapters-{decision.action}", arguments))
 
 
-def rest_router(rungs: Rungs) -> APIRouter:
+def rest_router(rungs: Rungs, admission: Admission) -> APIRouter:
     """The routes."""
-    router, rest = APIRouter(prefix="/api"), Rest(rungs)
-    for method, path, work, tag in (
-        ("GET", "/knowledge/sources", rest.sources, "knowledge"),
-        ("GET", "/knowledge/search", rest.search, "knowledge"),
-        ("POST", "/knowledge/sources/{source}/documents", rest.add_documents, "knowledge"),
-        ("DELETE", "/knowledge/sources/{source}", rest.remove_source, "knowledge"),
-        ("GET", "/conversations/traces", rest.traces, "conversations"),
-        ("GET", "/conversations/traces/{trace_id}", rest.trace, "conversations"),
-        ("POST", "/feedback", rest.feedback, "feedback"),
-        ("GET", "/adapters", rest.adapters, "adapters"),
-        ("POST", "/adapters/{name}", rest.decide, "adapters"),
+    router, rest = APIRouter(prefix="/api"), Rest(rungs, admission)
+    for method, path, work, tag, model, refusals in (
+        ("GET", "/conversations", rest.conversations, "conversations", ConversationList, (400,)),
+        ("GET", "/conversations/traces", rest.traces, "conversations", TraceList, (400,)),
+        ("GET", "/conversations/traces/{trace_id}", rest.trace, "conversations", Trace, (400, 404)),
+        ("GET", "/conversations/{id}", rest.conversation, "conversations", WholeConversation, (400, 404)),
+        ("POST", "/feedback", rest.feedback, "feedback", Kept, (400, 404, 413, 429)),
+        ("GET", "/corrections", rest.corrections, "corrections", CorrectionList, (400,)),
+        ("POST", "/corrections/{id}", rest.review, "corrections", Correction, (400, 404, 413)),
+        ("GET", "/adapters", rest.adapters, "adapters", AdapterList, (409,)),
+        ("POST", "/adapters/{name}", rest.decide, "adapters", Decided, (400, 404, 409, 413)),
     ):
-        router.add_api_route(path, work, methods=[method], tags=[tag])
+        router.add_api_route(
+            path, work, methods=[method], tags=[tag], response_model=model, responses=describes(*refusals)
+        )
     return router
 
 
-async def _done(rungs: Rungs, command: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+async def done(rungs: Rungs, command: str, arguments: Mapping[str, Any], refused: int = 409) -> dict[str, Any]:
     """A command's result.
 
     Raises:
-        HTTPException: what went wrong, in words.
+        Refusal: what went wrong, in words, with status `refused`.
     """
 
     def run() -> dict[str, Any]:
@@ -150,26 +154,23 @@ async def _done(rungs: Rungs, command: str, arguments: Mapping[str, Any]) -> dic
 
     last = await asyncio.to_thread(run)
     if "error" in last:
-        raise HTTPException(400, last["error"])
+        raise Refusal(refused, last["error"])
     return dict(last["result"])
 
 
-def _uploads(rungs: Rungs) -> Path:
-    return rungs.settings.home.resolve() / UPLOADS
+async def tried(work: Callable[[], T], refused: int) -> T:
+    """What work in a thread gives.
+
+    Raises:
+        Refusal: an error for people became the status `refused`.
+    """
+    try:
+        return await asyncio.to_thread(work)
+    except (AssistantError, KnowledgeError, AdapterError) as error:
+        raise Refusal(refused, str(error)) from error
 
 
-def _taken_in(rungs: Rungs, source: str, files: list[UploadFile]) -> dict[str, Any]:
-    """Keep the files, then ingest their folder: what is acknowledged is on disk and can be found."""
-    folder = _uploads(rungs) / source
-    folder.mkdir(parents=True, exist_ok=True)
-    for file in files:
-        name = Path((file.filename or "").replace("\\", "/")).name
-        if not name or name.startswith("."):
-            raise HTTPException(400, f"{file.filename!r} is no name for a document")
-        with tempfile.NamedTemporaryFile(dir=folder.parent, delete=False) as part:
-            shutil.copyfileobj(file.file, part)
-        Path(part.name).replace(folder / name)
-    *_, last = run_command(rungs, "ingest", {"paths": [str(folder)]}, threading.Event())
-    if "error" in last:
-        raise HTTPException(400, last["error"])
-    return dict(last["result"])
+def name_of(request: Request) -> str:
+    """Who decides: the account's or the key's name; the owner where nobody logs in."""
+    who = request.scope.get("rungs.who")
+    return who.name if who else "owner"

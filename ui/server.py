@@ -6,6 +6,7 @@ in `doors.py` that says who may use it.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
 
     from assistant.build import Rungs
     from ui.admission import Admission
+    from ui.background import Background
     from ui.login import SetUp
     from ui.people import People
+    from ui.webhooks import Webhooks
 
 log = logging.getLogger(__name__)
 
@@ -41,19 +44,19 @@ STATIC = Path(__file__).parent / "static"
 WAITING_MAX = 40
 """Questions that may wait for the engine; later ones are told that it is busy."""
 
-ROWS_FILE_MAX = "32mb"
-"""Of a file of training rows that is dropped on the console; the chat page takes no files."""
+FILE_MAX = "64mb"
+"""Of a file that is dropped on the console: a document or training rows; the chat page takes no files."""
 
 
-def _chat(rungs: Rungs) -> Any:
+def _chat(rungs: Rungs, _background: Background) -> Any:
     return import_module("ui.chat").build_chat(rungs)
 
 
-def _console(rungs: Rungs) -> Any:
-    return import_module("ui.console").build_console(rungs)
+def _console(rungs: Rungs, background: Background) -> Any:
+    return import_module("ui.console").build_console(rungs, background)
 
 
-SURFACES: Mapping[str, Callable[[Rungs], Any]] = {"/console": _console, "/": _chat}
+SURFACES: Mapping[str, Callable[[Rungs, Background], Any]] = {"/console": _console, "/": _chat}
 """Pages by path; the one at the root comes last, since it takes every path that nobody else has."""
 
 
@@ -77,16 +80,22 @@ def create_app(
 
     from ui.admission import Admission, Places
     from ui.api import add_api
+    from ui.background import Background
     from ui.budgets import Budgets, limits_of
+    from ui.console_files import console_files_router
     from ui.control import control_router
     from ui.doorkeeper import Doorkeeper, OwnPagesAlone
     from ui.health import add_health
     from ui.live import add_live
     from ui.login import SetUp, add_login
+    from ui.openapi import add_openapi
     from ui.people import People
     from ui.problems import add_ends, add_problems
     from ui.rest import rest_router
+    from ui.rest_knowledge import knowledge_router
+    from ui.rest_webhooks import webhooks_router
     from ui.sites import Sites
+    from ui.webhooks import Webhooks
     from ui.widget_door import add_widget
     from ui.widget_pages import add_widget_pages
 
@@ -102,16 +111,23 @@ def create_app(
     sites = Sites(rungs.engine)
     add_widget(app, rungs, admission, sites)
     add_widget_pages(app, sites)
-    app.include_router(rest_router(rungs))
+    webhooks = Webhooks(rungs.engine, rungs.settings.webhook_private)
+    for router in (rest_router(rungs, admission), knowledge_router(rungs), webhooks_router(webhooks)):
+        app.include_router(router)
+    app.include_router(console_files_router(rungs))
     _add_mcp(app, rungs, admission)
+    _add_deliveries(app, rungs, webhooks)
     add_login(app, people, set_up or SetUp(people))
+    background = Background(rungs)
+    app.router.lifespan_context = _closing(app.router.lifespan_context, background)
     app.mount("/own", StaticFiles(directory=STATIC))
-    add_ends(app, "/v1", "/api")
+    add_openapi(app, installed_version())
+    add_ends(app, "/v1/", "/api/", "/healthz", "/readyz", "/metrics", "/openapi.json")
 
     for path, make in SURFACES.items():
         if path != "/":  # a mount answers below its path only, and what people type has no slash at its end
             app.add_route(path, lambda request: RedirectResponse(f"{request.url.path}/"), include_in_schema=False)
-        app = _mounted(app, make(rungs), path, rungs)
+        app = _mounted(app, make(rungs, background), path, rungs)
     app.add_middleware(OwnPagesAlone, allow_origins=[])
     app.add_middleware(
         Doorkeeper, port=port, people=people, hosts=rungs.settings.hosts
@@ -199,7 +215,7 @@ def _mounted(app: FastAPI, blocks: Any, path: str, rungs: Rungs) -> FastAPI:
         run_history=False,
         enable_monitoring=False,
         show_error=False,
-        max_file_size="1kb" if path == "/" else ROWS_FILE_MAX,
+        max_file_size="1kb" if path == "/" else FILE_MAX,
         mcp_server=False,
         ssr_mode=False,
         pwa=False,
@@ -207,7 +223,7 @@ def _mounted(app: FastAPI, blocks: Any, path: str, rungs: Rungs) -> FastAPI:
         theme=gr.themes.Soft(
             primary_hue="teal", neutral_hue="slate", font=["system-ui", "sans-serif"], font_mono=["monospace"]
         ),
-        css_paths=[STATIC / "rungs.css"],
+        css_paths=[STATIC / name for name in ("rungs.css", "console.css")],
         head=f"<script>{(STATIC / 'keys.js').read_text(encoding='utf-8')}</script>",
     )
     return mounted
@@ -258,6 +274,33 @@ def _add_mcp(app: FastAPI, rungs: Rungs, admission: Admission) -> None:
     app.router.lifespan_context = lifespan
 
 
+def _add_deliveries(app: FastAPI, rungs: Rungs, webhooks: Webhooks) -> None:
+    """Events go into the outbox as they happen; they are delivered while the application runs."""
+    rungs.desk.bulletin.listen(webhooks.emit)
+    outer = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def lifespan(app: Any) -> AsyncIterator[Any]:
+        async with outer(app) as state:
+            webhooks.start()
+            try:
+                yield state
+            finally:
+                webhooks.close()
+
+    app.router.lifespan_context = lifespan
+
+
+def installed_version() -> str:
+    """Of Rungs."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("rungs")
+    except PackageNotFoundError:
+        return "unknown"
+
+
 def _has_people(settings: Settings) -> bool:
     """Whether somebody could log in; makes no home."""
     from knowledge.database import open_engine
@@ -275,6 +318,20 @@ def _has_people(settings: Settings) -> bool:
 @asynccontextmanager
 async def _nothing(_app: Any) -> AsyncIterator[None]:
     yield
+
+
+def _closing(inner: Any, background: Background) -> Any:
+    """The application's lifespan, which stops long work at its end."""
+
+    @asynccontextmanager
+    async def lifespan(app: Any) -> AsyncIterator[Any]:
+        async with (inner or _nothing)(app) as state:
+            try:
+                yield state
+            finally:
+                await asyncio.to_thread(background.close)
+
+    return lifespan
 
 
 def _announcing(inner: Any, url: str, token: str) -> Any:

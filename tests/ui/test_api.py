@@ -100,11 +100,55 @@ def test_bad_requests_are_refused_in_openais_words(site: Served, body: Any, stat
     assert told in error["message"]
 
 
-def test_a_huge_body_is_not_read_to_its_end(site: Served) -> None:
-    body = json.dumps({"messages": [{"role": "user", "content": "x" * 8_000_000}]})
-    with pytest.raises(httpx.HTTPError):
-        httpx.post(f"{site.url}/v1/chat/completions", content=body, timeout=60).raise_for_status()
-    assert httpx.get(f"{site.url}/healthz").status_code == 200
+def test_level_lora_says_that_there_is_no_adapter(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.ConflictError, match="none is promoted"):
+        client.chat.completions.create(model="rungs/lora", messages=LAMP)
+
+
+def test_what_changes_nothing_here_is_accepted(client: openai.OpenAI) -> None:
+    """Tools, samplers and formats of other models; what Open WebUI sends with every question."""
+    tool: Any = {"type": "function", "function": {"name": "lamp", "parameters": {"type": "object", "properties": {}}}}
+    stream = client.chat.completions.create(
+        model="rungs", messages=LAMP, stream=True, tools=[tool], tool_choice="auto", temperature=0.7, top_p=0.9,
+        max_tokens=512, seed=3, stop=["END"], response_format={"type": "text"},
+        extra_body={
+            "chat_id": "c1", "id": "m1", "session_id": "s1", "params": {}, "tool_servers": [], "features": {},
+            "variables": {"{{USER_NAME}}": "Ann"}, "model_item": {"id": "rungs"}, "background_tasks": {},
+        },
+    )  # fmt: skip
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
+    assert "red lever" in text
+    null: Any = {"stream": None, "n": None, "user": None, "stream_options": None, "stop": None, "tools": None}
+    done = client.chat.completions.create(model="rungs", messages=LAMP, extra_body=null)
+    assert done.choices[0].finish_reason == "stop"
+
+
+def test_a_title_can_be_asked_for_as_open_webui_does(client: openai.OpenAI) -> None:
+    prompt = (
+        "### Task:\nGenerate a concise, 3-5 word title with an emoji summarizing the chat history.\n"
+        'JSON format: { "title": "your concise title here" }\n<chat_history>\nUSER: How is a lamp switched on?\n'
+        "ASSISTANT: With the red lever.\n</chat_history>"
+    )
+    done = client.chat.completions.create(
+        model="rungs", messages=[{"role": "user", "content": prompt}], stream=False,
+        extra_body={"metadata": {"task": "title_generation", "chat_id": "c1"}, "max_completion_tokens": 1000},
+    )  # fmt: skip
+    assert done.choices[0].message.content and done.model_extra["rungs"]["outcome"]  # type: ignore[index]
+
+
+def test_a_tools_message_and_parts_without_text_are_passed_over(client: openai.OpenAI) -> None:
+    messages: list[Any] = [
+        {"role": "assistant", "content": None, "tool_calls": []},
+        {"role": "tool", "content": "42", "tool_call_id": "x"},
+        {
+            "role": "user",
+            "content": [
+                {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}},
+                {"type": "text", "text": "How is a lamp switched on?"},
+            ],
+        },
+    ]
+    assert "red lever" in str(client.chat.completions.create(model="rungs", messages=messages).choices[0].message)
 
 
 def test_a_page_of_another_origin_gets_nothing(site: Served) -> None:

@@ -77,7 +77,8 @@ def answered_by(site: Served, browser: Browser) -> str:
         visit.ask(LAMP)
         expect(visit.last()).to_contain_text("From the specialist")
     with visiting(browser, site.url, "/console/") as visit:
-        visit.page.locator("#questions .virtual-row [role=gridcell]").filter(has_text=LAMP).first.click()
+        visit.page.get_by_role("tab", name="Conversations").click()
+        visit.page.locator("#questions button").filter(has_text=LAMP).first.click()
         expect(visit.page.locator("#trace")).to_contain_text(LAMP)
         return re.findall(r"bundled@[0-9a-f]{12}", visit.page.locator("#trace").inner_text())[0]
 

@@ -100,6 +100,23 @@ def test_the_last_owner_stays(people: People) -> None:
         people.remove("ben")
 
 
+def test_a_role_changes_from_the_next_request_on_and_an_owner_stays(people: People) -> None:
+    people.add("ben", "agent", GOOD)
+    secret = people.log_in("ben", GOOD) or ""
+    with pytest.raises(AssistantError, match="last owner"):
+        people.set_role("ann", "agent")
+    people.set_role("ben", "owner")
+    found = people.who(secret)
+    assert found and found.role == "owner"
+    people.set_role("ann", "user")
+    with pytest.raises(AssistantError, match="last owner"):
+        people.set_role("ben", "user")
+    with pytest.raises(AssistantError, match="no account"):
+        people.set_role("eve", "owner")
+    with pytest.raises(AssistantError, match="no role"):
+        people.set_role("ann", "visitor")
+
+
 def test_a_key_opens_what_it_is_for_until_it_is_revoked(people: People) -> None:
     key, secret = people.add_key(" Open  WebUI ", ["ask", "ask"], "ann")
     assert (key.name, key.scopes) == ("Open WebUI", ("ask",))

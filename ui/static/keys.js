@@ -23,6 +23,9 @@ const named = () => {
   }
   const send = document.querySelector("#question button:not([aria-label])");
   if (send) send.setAttribute("aria-label", "Send");
+  for (const drop of document.querySelectorAll('button[aria-label="Click to upload or drop files"]')) {
+    drop.removeAttribute("aria-label"); // its words say the same, and are seen
+  }
 };
 new MutationObserver(named).observe(document, {
   subtree: true, childList: true, attributes: true, attributeFilter: ["aria-label"],
