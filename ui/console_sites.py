@@ -193,7 +193,7 @@ def _form() -> list[Any]:
     )
     open = gr.Checkbox(label="Served", value=True)
     title = gr.Textbox(label="Title", value="Support", max_length=60)
-    greeting = gr.Textbox(label="Greeting", max_length=300, value="Hello! How can I help you?")
+    greeting = gr.Textbox(label="Greeting", max_length=300, placeholder="The widget's own, in the site's language")
     with gr.Accordion("More: looks, greeting by itself, form, words", open=False):
         seconds = gr.Number(label="Greets by itself after seconds", value=15, precision=0, minimum=1, maximum=3600)
         speaks = gr.Textbox(label="... with these words (empty: never)", max_length=200)

@@ -56,7 +56,8 @@ class Look(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     title: str = Field("Support", min_length=1, max_length=60)
-    greeting: str = Field("Hello! How can I help you?", max_length=300)
+    greeting: str = Field("", max_length=300)
+    """The first words; empty is the widget's own greeting, in the site's language."""
     proactive: Greeting | None = None
     suggestions: list[str] = Field(default_factory=list, max_length=6)
     form: list[FormField] = Field(default_factory=list, max_length=6)

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 
 FOLDER = Path(__file__).parent / "widget"
-PARTS = ("words", "build", "door", "thread", "talk", "sheets", "panel", "start")
+PARTS = ("words", "build", "door", "thread", "writing", "talk", "sheets", "composer", "teaser", "panel", "start")
 """In the order in which each needs what stands before it."""
 
 _COMMENT = re.compile(r"/\*.*?\*/", re.S)

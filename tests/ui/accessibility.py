@@ -12,7 +12,8 @@ STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-pract
 HEAVY = ("serious", "critical")
 RUN = """async (standards) => {
   const told = await axe.run(document, { runOnly: standards, resultTypes: ["violations"], reporter: "v2" });
-  return told.violations.map(({ id, impact, help, nodes }) => ({ id, impact, help, nodes: nodes.map((n) => [n.target, n.failureSummary]) }));
+  const where = (nodes) => nodes.map((node) => [node.target, node.failureSummary]);
+  return told.violations.map(({ id, impact, help, nodes }) => ({ id, impact, help, nodes: where(nodes) }));
 }"""
 
 

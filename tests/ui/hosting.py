@@ -23,7 +23,9 @@ EXAMPLE = Path(__file__).resolve().parents[2] / "ui" / "widget" / "example"
 WAIT = 20_000
 WATCH = """
 window.violations = [];
-document.addEventListener("securitypolicyviolation", (event) => violations.push(event.violatedDirective + " " + event.blockedURI));
+document.addEventListener("securitypolicyviolation", (event) => {
+  violations.push(event.violatedDirective + " " + event.blockedURI);
+});
 """
 
 

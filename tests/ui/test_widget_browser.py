@@ -33,7 +33,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Rungs, str]]:
-    with site(tmp_path_factory.mktemp("widget"), TRUSTED) as running:
+    with site(tmp_path_factory.mktemp("widget"), TRUSTED, visitor_questions_per_minute=0) as running:
         yield running
 
 
@@ -301,7 +301,7 @@ def test_the_widget_speaks_the_sites_language(
     with calling(browser, host) as caller:
         caller.open()
         expect(caller.page.get_by_role("button", name=send, exact=True)).to_be_visible()
-        expect(caller.page.locator("footer")).to_contain_text("~ the owner's own words ~")
+        expect(caller.page.locator(".tail")).to_contain_text("~ the owner's own words ~")
         assert caller.page.locator(".root").get_attribute("lang") == language
         answer = caller.ask(LAMP)
         expect(answer.locator(".level")).to_have_text(level)
@@ -320,7 +320,7 @@ def test_attributes_of_the_tag_override_the_sites_settings(
     with calling(browser, host) as caller:
         expect(caller.panel).to_be_visible()
         assert caller.page.evaluate("document.activeElement === document.body"), "what opens by itself takes no focus"
-        expect(caller.page.locator("header h2")).to_have_text("Hilfe!")
+        expect(caller.page.locator(".head h2")).to_have_text("Hilfe!")
         expect(caller.page.locator(".greeting")).to_contain_text("Na?")
         box = caller.launcher.bounding_box()
         assert box and (box["x"], box["y"] + box["height"]) == (60, 710)
@@ -329,13 +329,17 @@ def test_attributes_of_the_tag_override_the_sites_settings(
         expect(caller.page.get_by_role("button", name="Senden")).to_be_visible()
 
 
+LISTEN = """() => {
+  window.told = [];
+  for (const name of ["open", "answer", "close"]) Rungs.on(name, (about) => told.push([name, about.level ?? null]));
+}"""
+
+
 def test_the_page_can_drive_the_widget(browser: Browser, host: Host, shop: Callable[..., Site]) -> None:
     shop()
     host.attributes = 'data-launcher="none"'
     with calling(browser, host, wait=False) as caller:
-        caller.page.evaluate(
-            "window.told = []; for (const name of ['open', 'answer', 'close']) Rungs.on(name, (about) => told.push([name, about.level ?? null]))"
-        )
+        caller.page.evaluate(LISTEN)
         expect(caller.launcher).to_be_hidden()
         caller.page.evaluate("Rungs.open()")
         caller.ask(LAMP)
@@ -420,7 +424,7 @@ def test_hostile_words_of_visitors_agents_and_owners_are_only_words(
         expect(caller.page.locator(".teaser .say")).to_have_text(bad)
         caller.page.locator(".teaser .say").click()
         caller.page.locator(".main-button").click()
-        expect(caller.page.locator("header h2")).to_have_text(bad)
+        expect(caller.page.locator(".head h2")).to_have_text(bad)
         for attack in attacks:
             caller.ask(attack)
             expect(caller.page.locator(".entry.visitor .bubble").last).to_have_text(attack)

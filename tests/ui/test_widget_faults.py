@@ -172,7 +172,8 @@ def test_a_screen_reader_hears_whole_answers_and_no_single_words(browser: Browse
     window.heard = [];
     customElements.whenDefined("rungs-chat").then(() => setTimeout(() => {
       const region = document.querySelector("rungs-chat").shadowRoot.querySelector("[aria-live=polite]");
-      new MutationObserver(() => region.textContent && heard.push(region.textContent)).observe(region, { childList: true });
+      const hear = () => region.textContent && heard.push(region.textContent);
+      new MutationObserver(hear).observe(region, { childList: true });
     }, 0));
     """
     with calling(browser, host, script=heard) as caller:
@@ -196,7 +197,7 @@ def test_a_session_that_is_refused_can_be_had_later(
         problem = caller.page.locator(".entry.problem")
         expect(problem).to_contain_text(told)
         problem.get_by_role("button", name="Try again").click()
-        expect(caller.page.locator("header h2")).to_have_text("Lamp support")
+        expect(caller.page.locator(".head h2")).to_have_text("Lamp support")
         caller.ask("now")
 
 

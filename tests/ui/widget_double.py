@@ -164,9 +164,10 @@ def application(double: Double) -> FastAPI:
 @contextmanager
 def double(**settings: Any) -> Iterator[Double]:
     """It, on a port of its own."""
-    given = {"name": "Lamps", "title": "Lamp support", "greeting": "Hello! Ask about **lamps** and kettles.", "proactive": None,
-             "suggestions": ["How is a lamp switched on?", "How often is a kettle descaled?"], "form": [], "position": "right",
-             "color": "#0f766e", "theme": "auto", "language": "en", "texts": {}, "assistant_languages": ["en"]} | settings  # fmt: skip
+    look = {"position": "right", "color": "#0f766e", "theme": "auto", "language": "en", "texts": {}}
+    words = {"name": "Lamps", "title": "Lamp support", "greeting": "Hello! Ask about **lamps** and kettles."}
+    offers = {"proactive": None, "suggestions": ["How is a lamp switched on?"], "form": []}
+    given = {**look, **words, **offers, "assistant_languages": ["en"], **settings}
     made = Double(given)
     with listening(application(made)) as port:
         made.url = f"http://localhost:{port}"

@@ -114,7 +114,8 @@ const colour = (value, probe) => {
 };
 
 // Black or white, whichever is easier to read on a colour: at least 4.5 to 1 on any.
-const readableOn = (ground) => (contrast(ground, WHITE) >= 4.5 || contrast(ground, WHITE) > contrast(ground, BLACK) ? WHITE : BLACK);
+const readableOn = (ground) =>
+  contrast(ground, WHITE) >= 4.5 || contrast(ground, WHITE) > contrast(ground, BLACK) ? WHITE : BLACK;
 
 // The colour, moved towards black or white until it can be read as text on a ground.
 const readableAs = (wanted, ground) => {
@@ -124,6 +125,14 @@ const readableAs = (wanted, ground) => {
     if (contrast(mixed, ground) >= 4.5) return mixed;
   }
   return goal;
+};
+
+// The three colours that are made of an owner's: itself, words on it, and it as words on the panel.
+const GROUNDS = { light: [255, 255, 255], dark: [22, 27, 38] }; // widget.css: --ground
+const ACCENT = [15, 118, 110];
+const shadesOf = (wanted, theme, probe) => {
+  const accent = wanted.map((value) => colour(value || "", probe)).find(Boolean) ?? ACCENT;
+  return { accent, "on-accent": readableOn(accent), "accent-text": readableAs(accent, GROUNDS[theme]) };
 };
 
 // A source's own page, or null: http(s) only.

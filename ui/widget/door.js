@@ -2,7 +2,8 @@
 const RETRY_SECONDS = 10;
 const SILENT_MS = 45000; // the server says something every 15 s; three times nothing is a dead line
 const BACK_OFF_MS = [500, 1000, 2000, 4000, 8000, 15000, 30000];
-const newKey = () => [...crypto.getRandomValues(new Uint8Array(16))].map((part) => part.toString(16).padStart(2, "0")).join("");
+const newKey = () =>
+  [...crypto.getRandomValues(new Uint8Array(16))].map((part) => part.toString(16).padStart(2, "0")).join("");
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
 // What went wrong. `code` is the server's, or "lost" where nothing came back; `seconds`: when to come back.
@@ -127,7 +128,11 @@ class Door {
 
   async _open() {
     const body = { site: this.site, visitor: this.visitor, identity: this.identity ?? null };
-    const session = await (await this._fetch("session", body)).json();
+    const response = await this._fetch("session", body).catch((error) => {
+      if (error.code === "identity") this.stranger();
+      throw error;
+    });
+    const session = await response.json();
     this.session = session;
     this.visitor = session.visitor;
     if (this.kept.values.visitor || this.identity) this.keep(); // a signed identity is good in one browser only

@@ -2,8 +2,6 @@
 // Its attributes are the script's: data-site, data-host, and what overrides the site's settings.
 const PHONE = matchMedia("(max-width: 480px), (max-height: 420px)");
 const DARK = matchMedia("(prefers-color-scheme: dark)");
-const GROUNDS = { light: [255, 255, 255], dark: [22, 27, 38] };
-const ACCENT = "#0f766e";
 const WAKING = ["online", "offline"];
 
 class RungsChat extends HTMLElement {
@@ -24,6 +22,7 @@ class RungsChat extends HTMLElement {
     }
     this.unread = 0;
     this.door = new Door(this.dataset.host, this.dataset.site, this.dataset.identity);
+    this.door.stranger = () => this.emit("identity"); // the page may sign another
     PHONE.addEventListener("change", () => this._modal());
     DARK.addEventListener("change", () => this._colours());
     document.addEventListener("visibilitychange", () => this.talk?.listen());
@@ -45,7 +44,7 @@ class RungsChat extends HTMLElement {
     this._launcher();
     this._modal();
     this._viewport();
-    this._teaser(false);
+    this.teaser.remove();
     if (byHand) this.door.keep();
     this.read();
     if (this.unready) this._again();
@@ -125,10 +124,12 @@ class RungsChat extends HTMLElement {
   changed() {
     const { state, agent, answering } = this.talk;
     const { words } = this;
-    this.status.textContent = state === "person" ? words("person", { agent: agent ?? "" }) : words(state === "waiting" ? "waiting" : "automatic");
+    this.status.textContent =
+      state === "person"
+        ? words("person", { agent: agent ?? "" })
+        : words(state === "waiting" ? "waiting" : "automatic");
     this.panel.dataset.state = state;
-    this.sendButton.hidden = answering;
-    this.stopButton.hidden = !answering;
+    this.composer.answering(answering);
     this.talkButton.hidden = state !== "assistant";
     this.hint.hidden = state === "person";
   }
@@ -154,14 +155,17 @@ class RungsChat extends HTMLElement {
       }
       // what a page that is not allowed gets, it may not even read: it looks like a server that is not there
       this.absent = problem.code === "lost" && !this.panel;
-      if (this.absent) return console.warn(`Rungs: no answer from ${this.dataset.host}. Does the site allow ${origin}?`);
+      if (this.absent)
+        return console.warn(`Rungs: no answer from ${this.dataset.host}. Does the site allow ${origin}?`);
       this.unready = problem;
     }
     this._build(settings);
-    this._proactive();
+    this.teaser?.remove();
+    this.teaser = new Teaser(this);
     if (this.full || this.dataset.open !== undefined || this.wasOpen) this.open(this.wasOpen);
     const { conversation } = this.session ?? {};
-    if (conversation && !this.unready && (this.door.kept.values.visitor || this.session.known)) await this._resume(conversation);
+    if (conversation && !this.unready && (this.door.kept.values.visitor || this.session.known))
+      await this._resume(conversation);
     this.emit("ready", { known: this.session?.known ?? false });
   }
 
@@ -175,15 +179,21 @@ class RungsChat extends HTMLElement {
 
   _build(settings) {
     const given = this.dataset;
-    const language = this._language(given.language || settings.language || "en");
-    this.words = teller(language, settings.texts);
+    this.words = teller(languageOf(given.language || settings.language || "en"), settings.texts);
     this.wasOpen = this.opened;
     this.opened = false;
     this.full = given.embedded !== undefined;
-    this.site = { ...settings, title: given.title || settings.title || this.words("title"), greeting: given.greeting || settings.greeting || this.words("greeting") };
+    this.site = {
+      ...settings,
+      title: given.title || settings.title || this.words("title"),
+      greeting: given.greeting || settings.greeting || this.words("greeting"),
+    };
     Object.assign(this.root, { lang: this.words.language, className: `root ${this.full ? "full" : ""}` });
     this.root.dataset.position = (given.position || settings.position) === "left" ? "left" : "right";
-    for (const [name, value] of [["--x", given.offsetX], ["--y", given.offsetY]]) {
+    for (const [name, value] of [
+      ["--x", given.offsetX],
+      ["--y", given.offsetY],
+    ]) {
       if (/^\d{1,4}$/.test(value)) this.root.style.setProperty(name, `${value}px`);
     }
     this.thread = new Thread(this.words, {
@@ -192,7 +202,13 @@ class RungsChat extends HTMLElement {
       announce: (text) => this.announce(text),
     });
     this.panel = this._panel();
-    this.launcher = make("button", { type: "button", class: "launcher", "aria-haspopup": "dialog", "aria-controls": "panel", onclick: () => this.toggle() });
+    this.launcher = make("button", {
+      type: "button",
+      class: "launcher",
+      "aria-haspopup": "dialog",
+      "aria-controls": "panel",
+      onclick: () => this.toggle(),
+    });
     this.launcher.hidden = this.full || given.launcher === "none";
     this.root.replaceChildren(this.panel, this.launcher);
     this.root.hidden = false;
@@ -210,60 +226,77 @@ class RungsChat extends HTMLElement {
     this.status = make("p", { class: "status", role: "status" });
     const close = iconButton("close", words("close"), () => this.close(), "closing");
     close.hidden = this.full;
-    const header = make("header", {},
+    const header = make(
+      "div",
+      { class: "head" },
       make("div", { class: "names" }, make("h2", { id: "title" }, this.site.title), this.status),
       iconButton("past", words("past"), () => this.sheets.history()),
-      iconButton("fresh", words("fresh"), () => this._fresh()), close);
+      iconButton("fresh", words("fresh"), () => this._fresh()),
+      close,
+    );
     this.banner = make("div", { class: "banner", role: "status", hidden: true });
-    this.input = make("textarea", { placeholder: words("ask"), "aria-label": words("ask"), rows: "1", enterkeyhint: "send", dir: "auto", oninput: () => this._grow(), onkeydown: (event) => this._typed(event) });
-    this.sendButton = make("button", { type: "submit", class: "send", "aria-label": words("send"), title: words("send") }, icon("send"));
-    this.stopButton = make("button", { type: "button", class: "send", "aria-label": words("stop"), title: words("stop"), onclick: () => this._stop() }, icon("stop"));
-    const composer = make("form", { class: "composer", onsubmit: (event) => this._submit(event) }, this.input, this.sendButton, this.stopButton);
-    this.talkButton = make("button", { type: "button", class: "link", onclick: () => this.sheets.person() }, icon("person"), words("talk"));
+    this.composer = new Composer(
+      words,
+      (text) => this._ask(text),
+      () => this.talk.stop(),
+    );
+    this.talkButton = make(
+      "button",
+      { type: "button", class: "link", onclick: () => this.sheets.person() },
+      icon("person"),
+      words("talk"),
+    );
     this.hint = make("span", {}, words("hint"));
-    this.main = make("div", { class: "main" }, make("div", { class: "scroll" }, this.thread.node, this.thread.jump), composer,
-      make("footer", {}, this.talkButton, this.hint));
+    this.main = make(
+      "div",
+      { class: "main" },
+      make("div", { class: "scroll" }, this.thread.node, this.thread.jump),
+      this.composer.node,
+      make("div", { class: "tail" }, this.talkButton, this.hint),
+    );
     this.body = make("div", { class: "body" }, this.main);
-    return make("section", { id: "panel", class: "panel", role: "dialog", "aria-labelledby": "title", tabindex: "-1", hidden: true,
-      onkeydown: (event) => this._key(event) }, header, this.banner, this.body);
+    return make(
+      "section",
+      {
+        id: "panel",
+        class: "panel",
+        role: "dialog",
+        "aria-labelledby": "title",
+        tabindex: "-1",
+        hidden: true,
+        onkeydown: (event) => this._key(event),
+      },
+      header,
+      this.banner,
+      this.body,
+    );
   }
 
   _greet() {
-    const { assistant_languages: speaks = [], suggestions } = this.site;
-    const short = (language) => language.slice(0, 2).toLowerCase();
-    let note = null;
-    if (speaks.length && !speaks.some((language) => short(language) === short(this.words.language))) {
-      const names = new Intl.DisplayNames(this.words.language, { type: "language" });
-      note = this.words("speaks", { languages: speaks.map((language) => names.of(language)).join(", ") });
-    }
-    this.thread.greet(this.site.greeting, suggestions, note);
-  }
-
-  _language(wanted) {
-    const language = wanted === "auto" ? document.documentElement.lang || navigator.language : wanted;
-    try {
-      return Intl.getCanonicalLocales(language)[0];
-    } catch {
-      return "en";
-    }
+    const { greeting, suggestions, assistant_languages: languages } = this.site;
+    this.thread.greet(greeting, suggestions, speaksOnly(this.words, languages));
   }
 
   _colours() {
-    const theme = this.dataset.theme || this.site.theme || "auto";
-    const dark = theme === "dark" || (theme !== "light" && DARK.matches);
-    this.root.classList.toggle("dark", dark);
-    const accent = colour(this.dataset.color || "", this.root) ?? colour(this.site.color || "", this.root) ?? colour(ACCENT, this.root);
-    const shades = { accent, "on-accent": readableOn(accent), "accent-text": readableAs(accent, GROUNDS[dark ? "dark" : "light"]) };
+    const wanted = this.dataset.theme || this.site.theme;
+    const theme = wanted === "dark" || (wanted !== "light" && DARK.matches) ? "dark" : "light";
+    this.root.classList.toggle("dark", theme === "dark");
+    const shades = shadesOf([this.dataset.color, this.site.color], theme, this.root);
     for (const [name, rgb] of Object.entries(shades)) this.root.style.setProperty(`--${name}`, css(rgb));
   }
 
   _launcher() {
     const { words, unread } = this;
-    const label = [words(this.opened ? "close" : "open"), unread ? words("unread", { n: unread }) : ""].filter(Boolean).join(", ");
+    const label = [words(this.opened ? "close" : "open"), unread ? words("unread", { n: unread }) : ""]
+      .filter(Boolean)
+      .join(", ");
     this.launcher.setAttribute("aria-label", label);
     this.launcher.setAttribute("aria-expanded", String(this.opened));
     this.launcher.replaceChildren(icon(this.opened ? "down" : "chat"));
-    if (unread) this.launcher.append(make("span", { class: "unread", "aria-hidden": "true" }, unread > 9 ? "9+" : String(unread)));
+    if (unread)
+      this.launcher.append(
+        make("span", { class: "unread", "aria-hidden": "true" }, unread > 9 ? "9+" : String(unread)),
+      );
   }
 
   // On a phone the panel is all there is: a modal dialog, and the page behind it stands still.
@@ -307,38 +340,11 @@ class RungsChat extends HTMLElement {
     this.thread.writing().fail(this.unready, () => this._start());
   }
 
-  // What was typed.
-
-  _submit(event) {
-    event.preventDefault();
-    const text = this.input.value.trim();
-    if (!text || this.unready) return;
-    if (this._ask(text)) {
-      this.input.value = "";
-      this._grow();
-    }
-    this.input.focus();
-  }
-
+  // One question at a time; nothing is asked of a server that is not there.
   _ask(text) {
-    if (this.talk.answering || !navigator.onLine) return false;
+    if (this.unready || this.talk.answering || !navigator.onLine) return false;
     this.talk.ask(text);
     return true;
-  }
-
-  _typed(event) {
-    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-    this._submit(event);
-  }
-
-  _grow() {
-    this.input.style.height = "auto";
-    this.input.style.height = `${Math.min(this.input.scrollHeight, 132)}px`;
-  }
-
-  _stop() {
-    this.talk.stop();
-    this.input.focus();
   }
 
   _key(event) {
@@ -361,11 +367,14 @@ class RungsChat extends HTMLElement {
     to.focus();
   }
 
+  // Into the panel, to where one goes on.
   focusIn() {
-    const field = this.sheets.node?.querySelector("input, textarea, button");
+    if (!this.opened || this.quiet) return;
+    const field = this.sheets.node?.querySelector("input, textarea") ?? this.sheets.node?.querySelector("button");
     if (field) field.focus();
-    else if (matchMedia("(pointer: coarse)").matches) this.panel.focus(); // a keyboard that nobody asked for hides half
-    else this.input.focus();
+    else if (matchMedia("(pointer: coarse)").matches)
+      this.panel.focus(); // a keyboard that nobody asked for hides half
+    else this.composer.focus();
   }
 
   _fresh() {
@@ -376,26 +385,5 @@ class RungsChat extends HTMLElement {
     if (this.sheets.formWanted()) this.sheets.form();
     else this.focusIn();
     this.emit("new");
-  }
-
-  // A greeting that comes by itself: once per visitor, and gone when told so.
-  _proactive() {
-    clearTimeout(this.greeting);
-    const { proactive } = this.site;
-    if (!proactive?.text || this.full || this.door.kept.values.greeted || this.session?.conversation) return;
-    this.greeting = setTimeout(() => !this.opened && this._teaser(proactive.text), Math.max(0, proactive.seconds) * 1000);
-  }
-
-  _teaser(text) {
-    clearTimeout(this.greeting);
-    this.teaser?.remove();
-    if (!text) return;
-    this.door.kept.set({ greeted: true });
-    const say = make("button", { type: "button", class: "say", dir: "auto", onclick: () => this.open() }, text);
-    const dismiss = iconButton("close", this.words("close"), () => (this._teaser(false), this.launcher.focus()), "small");
-    this.teaser = make("div", { class: "teaser" }, say, dismiss);
-    this.root.append(this.teaser);
-    this.announce(text);
-    this.emit("greeted");
   }
 }

@@ -23,18 +23,27 @@ class Sheets {
     const found = await this.attempt(() => chat.door.json("conversations"));
     if (!found) return;
     const when = new Intl.DateTimeFormat(words.language, { dateStyle: "medium", timeStyle: "short" });
-    list.append(...found.conversations.map(({ id, title, updated_at: at }) => {
-      const date = new Date(at);
-      const open = async () => {
-        if (!(await this.attempt(() => chat.talk.load(id)))) return;
-        this.close(false);
-        chat.read();
-        chat.focusIn();
-      };
-      return make("li", {}, make("button", { type: "button", onclick: open, "aria-current": id === chat.talk.id ? "true" : null },
-        make("span", { class: "title", dir: "auto" }, title || "…"),
-        make("span", { class: "quiet" }, isNaN(date) ? "" : when.format(date))));
-    }));
+    list.append(
+      ...found.conversations.map(({ id, title, updated_at: at }) => {
+        const date = new Date(at);
+        const open = async () => {
+          if (!(await this.attempt(() => chat.talk.load(id)))) return;
+          this.close(false);
+          chat.read();
+          chat.focusIn();
+        };
+        return make(
+          "li",
+          {},
+          make(
+            "button",
+            { type: "button", onclick: open, "aria-current": id === chat.talk.id ? "true" : null },
+            make("span", { class: "title", dir: "auto" }, title || "…"),
+            make("span", { class: "quiet" }, isNaN(date) ? "" : when.format(date)),
+          ),
+        );
+      }),
+    );
     if (!found.conversations.length) list.replaceWith(make("p", { class: "quiet" }, words("none_yet")));
   }
 
@@ -43,7 +52,14 @@ class Sheets {
     const once = newKey();
     const note = make("textarea", { rows: "4", maxlength: "2000", id: "note", dir: "auto" });
     const label = make("label", { for: "note" }, `${words("note")} (${words("optional")})`);
-    this._ask(words("talk"), words("talkSend"), () => chat.talk.person(note.value.trim(), once), make("p", {}, words("talkWhat")), label, note);
+    this._ask(
+      words("talk"),
+      words("talkSend"),
+      () => chat.talk.person(note.value.trim(), once),
+      make("p", {}, words("talkWhat")),
+      label,
+      note,
+    );
   }
 
   formWanted() {
@@ -57,7 +73,14 @@ class Sheets {
     const inputs = chat.site.form.map(({ name, label, type, required }, at) => {
       const kind = type === "email" ? type : "text";
       const completes = { email: "email", name: "name" }[kind === "email" ? kind : name];
-      const input = make("input", { type: kind, name, id: `field-${at}`, required: Boolean(required), maxlength: "200", autocomplete: completes });
+      const input = make("input", {
+        type: kind,
+        name,
+        id: `field-${at}`,
+        required: Boolean(required),
+        maxlength: "200",
+        autocomplete: completes,
+      });
       return [make("label", { for: input.id }, required ? label : `${label} (${words("optional")})`), input];
     });
     const fields = () => Object.fromEntries(inputs.map(([, input]) => [input.name, input.value.trim()]));
@@ -85,8 +108,12 @@ class Sheets {
     this.firm = firm;
     this.beneath = chat.shadowRoot.activeElement;
     const back = !firm && iconButton("back", this.words("back"), () => this.close());
-    this.node = make("div", { class: "sheet", role: "group", "aria-labelledby": "sheet-title" },
-      make("div", { class: "top" }, back, make("h3", { id: "sheet-title" }, title)), ...content);
+    this.node = make(
+      "div",
+      { class: "sheet", role: "group", "aria-labelledby": "sheet-title" },
+      make("div", { class: "top" }, back, make("h3", { id: "sheet-title" }, title)),
+      ...content,
+    );
     chat.main.inert = true;
     chat.body.append(this.node);
     chat.focusIn();

@@ -13,7 +13,13 @@ if (!window.Rungs && script?.dataset.site) {
     if (document.body) put();
     else addEventListener("DOMContentLoaded", put);
   });
-  const when = (name) => (...given) => ready.then(() => chat[name](...given));
+  const when =
+    (name) =>
+    (...given) =>
+      ready.then(() => chat[name](...given));
   const on = (event, handler) => chat.on(event, handler);
-  window.Rungs = Object.freeze({ on, ...Object.fromEntries(["open", "close", "toggle", "identify", "reset"].map((name) => [name, when(name)])) });
+  window.Rungs = Object.freeze({
+    on,
+    ...Object.fromEntries(["open", "close", "toggle", "identify", "reset"].map((name) => [name, when(name)])),
+  });
 }

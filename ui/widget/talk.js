@@ -74,12 +74,27 @@ class Talk {
     const stop = new AbortController();
     this.heard = { id: wanted, stop };
     const hear = (event, data) => (event === "entry" ? this._hear(data) : event === "state" && this._state(data));
-    this.door.live(wanted, () => this.last, stop.signal, hear, (well) => this.view.connected(well));
+    this.door.live(
+      wanted,
+      () => this.last,
+      stop.signal,
+      hear,
+      (well) => this.view.connected(well),
+    );
   }
 
   _begin(id) {
     const sign = {}; // what belongs to an earlier conversation has another
-    Object.assign(this, { id, sign, state: "assistant", agent: null, last: 0, seen: new Set(), sending: null, mine: [] });
+    Object.assign(this, {
+      id,
+      sign,
+      state: "assistant",
+      agent: null,
+      last: 0,
+      seen: new Set(),
+      sending: null,
+      mine: [],
+    });
     this.thread.clear();
   }
 
