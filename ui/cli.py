@@ -26,7 +26,10 @@ from ui.running import Bar, Home, Json, guarded, run_command, settings_of
 if TYPE_CHECKING:
     from assistant.settings import Settings
 
-COMMAND_NAMES = "serve ask ingest reindex retention search evaluate calibrate train doctor prepare backup restore move-database".split()
+COMMAND_NAMES = (
+    *"serve ask ingest reindex search evaluate calibrate train".split(),
+    *"doctor prepare backup restore move-database retention".split(),
+)
 QUESTION_BYTES = 4 * 1024 * 1024
 """More is not read from standard input; the longest question that is answered is far shorter."""
 

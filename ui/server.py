@@ -45,7 +45,7 @@ WAITING_MAX = 40
 """Questions that may wait for the engine; later ones are told that it is busy."""
 
 FILE_MAX = "64mb"
-"""Of a file that is dropped on the console: a document or training rows. The chat page's: `assistant/attachments.py`."""
+"""Of a file that is dropped on the console: a document, or training rows."""
 
 
 def _chat(rungs: Rungs, _background: Background) -> Any:

@@ -56,6 +56,7 @@ def test_every_setting_can_come_from_the_environment(name: str, monkeypatch: pyt
     values = {"demo": "false", "model": "scripted", "rag_answers_by": "quoting", "connect_seconds": "7.5"}
     values |= {"adapters": '{"docs": "manual"}', "hosts": '["support.example.com"]'}
     values |= {"person_topics": '["refund"]'}
+    values |= {"proxies": '["10.0.0.1"]', "languages": '["en"]', "webhook_private": "true", "anonymous_chat": "false"}
     values |= {"oidc_roles": '{"staff": "agent"}'}
     if name == "oidc_issuer":
         pytest.skip("it needs a client beside it: tests/ui/test_oidc.py")
