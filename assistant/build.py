@@ -156,7 +156,7 @@ def crew_of(
     rag_answers_by: str = settings.rag_answers_by
     if rag_answers_by == "auto":
         rag_answers_by = calibration.rag_answers_by
-    find = EvidenceFinder(store, settings.passages, calibration.needs_no_document)
+    find = EvidenceFinder(store, settings.passages, calibration.needs_no_document, settings.internal_sources)
 
     def assistant(adapter: str) -> Assistant:
         fixed = versions_of(model, store, serving.versions.get(adapter, "none"), calibration, rag_answers_by)

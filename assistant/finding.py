@@ -7,10 +7,12 @@ Made by `build.py`, called by the pipeline.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from assistant import conversation, signals
 from assistant.confidence import NeedsNoDocument
+from assistant.sources import seen_on
 from assistant.types import Evidence, Question
 from knowledge.errors import KnowledgeError
 from knowledge.evidence import PASSAGES_READ, pick_sentences
@@ -29,6 +31,8 @@ class EvidenceFinder:
     store: KnowledgeStore
     passages: int
     needs_no_document: NeedsNoDocument | None
+    internal: Sequence[str] = ()
+    """Sources that only agents' surfaces may see."""
 
     def __call__(self, question: Question) -> Evidence:
         """Search and measure. Never raises a KnowledgeError: what failed is in `degraded`."""
@@ -37,7 +41,9 @@ class EvidenceFinder:
             question = replace(question, history=())
         queries = conversation.wordings(question)
         try:
-            hits = self.store.retrieve(conversation.searched(question), self.passages)
+            hits = self.store.retrieve(
+                conversation.searched(question), self.passages, seen_on(question.surface, self.internal)
+            )
             read = hits[:PASSAGES_READ]
             quotes = self.store.sentence_vectors([hit.passage for hit in read])
             sentences = pick_sentences(queries, self.store.question_vectors(queries[:1])[0], read, quotes)

@@ -76,6 +76,14 @@ class Settings(BaseSettings):
     person_topics: list[str] = Field(
         default_factory=list, description="words or phrases; a question that holds one goes to a person at once"
     )
+    internal_sources: list[str] = Field(
+        default_factory=list,
+        description="sources that agents see and visitors never do, by name or by the last part of their path",
+    )
+    languages: list[str] = Field(
+        default_factory=list,
+        description="languages that the model writes well, as codes; empty: by model (the embedded one: English)",
+    )
     question_characters: int = Field(8000, ge=100, description="longer questions are refused")
 
     @field_validator("model_file", "adapter", mode="before")
@@ -114,8 +122,8 @@ def read_settings(**flags: Any) -> Settings:
         raise BadSettings("settings: " + "; ".join(_in_words(e) for e in error.errors())) from error
     except SettingsError as error:  # only mappings and lists are more than texts there
         raise BadSettings(
-            "settings: RUNGS_ADAPTERS, RUNGS_HOSTS or RUNGS_PERSON_TOPICS is no JSON. Write them like "
-            '{"default": "house"} and ["name"].'
+            "settings: a mapping or a list in the environment (RUNGS_ADAPTERS, RUNGS_HOSTS, ...) is no JSON. Write "
+            'them like {"default": "house"} and ["name"].'
         ) from error
     except tomllib.TOMLDecodeError as error:
         raise BadSettings(f"{SETTINGS_FILE} is not valid TOML: {error}. Mend that line.") from error

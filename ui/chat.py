@@ -20,6 +20,7 @@ import gradio as gr
 from assistant import suggestions
 from assistant.errors import AssistantError
 from assistant.handing import Kind, kind_of
+from assistant.sources import seen_on
 from assistant.thread import history_of
 from assistant.types import Climbing, Finished, Question, Words
 from knowledge.errors import KnowledgeError
@@ -247,7 +248,7 @@ class ChatPage:
         return tuple(shown)
 
     def _questions(self) -> tuple[str, ...]:
-        return suggestions.pool(self.rungs.store)
+        return suggestions.pool(self.rungs.store, keep=seen_on("chat", self.rungs.settings.internal_sources))
 
     def _chatbot(self, visitor: str, turns: Turns) -> Any:
         offered = suggestions.opening(self._questions(), self.rungs.traces.asked(visitor), visitor)

@@ -9,6 +9,7 @@ import asyncio
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from assistant.sources import seen_on
 from ui.api import Places, Refusal, extension
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ def mcp_server(rungs: Rungs, places: Places) -> MCPServer[Any]:
         """The passages nearest to a text, best first; no model is asked."""
         if not 1 <= results <= RESULTS_MAX:
             raise Refusal(400, f"1 to {RESULTS_MAX} results", "bad_request")
-        hits = await asyncio.to_thread(rungs.store.retrieve, [text], results)
+        keep = seen_on("mcp", rungs.settings.internal_sources)
+        hits = await asyncio.to_thread(rungs.store.retrieve, [text], results, keep)
         return {"results": [{**asdict(hit.passage), "score": hit.score} for hit in hits]}
 
     server.add_tool(ask, "ask")
