@@ -103,7 +103,7 @@ class Rewritten:
 
 
 def languages_of(settings: Settings) -> tuple[str, ...]:
-    """Codes of the languages that the model at hand writes well; empty where nobody said, for a model of the owner's."""
+    """Codes of the languages that the model at hand writes well; empty where nobody said."""
     if settings.languages:
         return tuple(settings.languages)
     return EMBEDDED_WRITES if settings.model == "embedded" and not settings.model_file else ()

@@ -47,6 +47,7 @@ DOORS = (
     Door("/api/conversations", "owner", "conversations"),
     Door("/api/adapters", "owner", "adapters"),
     Door("/console", "owner"),
+    Door("/copilot", "agent"),
     Door("/", "visitor"),  # the chat page and what it loads
 )
 

@@ -53,7 +53,11 @@ def _console(rungs: Rungs) -> Any:
     return import_module("ui.console").build_console(rungs)
 
 
-SURFACES: Mapping[str, Callable[[Rungs], Any]] = {"/console": _console, "/": _chat}
+def _copilot(rungs: Rungs) -> Any:
+    return import_module("ui.copilot").build_copilot(rungs)
+
+
+SURFACES: Mapping[str, Callable[[Rungs], Any]] = {"/console": _console, "/copilot": _copilot, "/": _chat}
 """Pages by path; the one at the root comes last, since it takes every path that nobody else has."""
 
 
@@ -178,7 +182,7 @@ def _mounted(app: FastAPI, blocks: Any, path: str, rungs: Rungs) -> FastAPI:
         run_history=False,
         enable_monitoring=False,
         show_error=False,
-        max_file_size="1kb" if path == "/" else ROWS_FILE_MAX,
+        max_file_size=ROWS_FILE_MAX if path == "/console" else "1kb",
         mcp_server=False,
         ssr_mode=False,
         pwa=False,
@@ -186,10 +190,18 @@ def _mounted(app: FastAPI, blocks: Any, path: str, rungs: Rungs) -> FastAPI:
         theme=gr.themes.Soft(
             primary_hue="teal", neutral_hue="slate", font=["system-ui", "sans-serif"], font_mono=["monospace"]
         ),
-        css_paths=[STATIC / "rungs.css"],
-        head=f"<script>{(STATIC / 'keys.js').read_text(encoding='utf-8')}</script>",
+        css_paths=[STATIC / "rungs.css", *_own(path, "css")],
+        head="".join(
+            f"<script>{file.read_text(encoding='utf-8')}</script>" for file in (STATIC / "keys.js", *_own(path, "js"))
+        ),
     )
     return mounted
+
+
+def _own(path: str, kind: str) -> tuple[Path, ...]:
+    """A page's own style or script, beside what all pages have."""
+    file = STATIC / f"{path.strip('/')}.{kind}"
+    return (file,) if file.is_file() else ()
 
 
 def _check_address(settings: Settings) -> None:

@@ -51,6 +51,13 @@ ROUTES: dict[tuple[str, str], tuple[str, ...]] = {
     ("POST", "/console/gradio_api/queue/join"): ("owner",),
     ("GET", "/console/gradio_api/queue/data?session_hash=x"): ("owner",),
     ("GET", "/console/theme.css"): ("owner",),
+    ("GET", "/copilot"): ("agent", "owner"),
+    ("GET", "/copilot/"): ("agent", "owner"),
+    ("GET", "/copilot/config"): ("agent", "owner"),
+    ("GET", "/copilot/gradio_api/info"): ("agent", "owner"),
+    ("POST", "/copilot/gradio_api/upload"): ("agent", "owner"),
+    ("POST", "/copilot/gradio_api/queue/join"): ("agent", "owner"),
+    ("GET", "/copilot/gradio_api/queue/data?session_hash=x"): ("agent", "owner"),
 }
 SHUT = (401, 403, 303)
 
