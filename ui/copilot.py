@@ -87,7 +87,7 @@ def agents_of(people: People) -> list[str]:
 def _wire_looking(wires: Wires, blocks: gr.Blocks) -> None:
     parts = wires.parts
     wires.renewed(parts["refresh"].click, trigger_mode="always_last")
-    for start in (parts["beat"].tick, parts["shelf"].input, parts["search"].input, blocks.load):
+    for start in (parts["beat"].tick, parts["shelf"].input, parts["search"].change, blocks.load):
         wires.renewed(start)
     opened = (
         "open",
@@ -103,7 +103,7 @@ def _wire_looking(wires: Wires, blocks: gr.Blocks) -> None:
         "drafted",
         "pair_told",
     )
-    stopped = parts["chosen"].input(wires.writing.stop, None, None, queue=False, **QUIET)
+    stopped = parts["chosen"].change(wires.writing.stop, None, None, queue=False, **QUIET)
     wires.renewed(
         stopped.then(
             wires.acts.open,
@@ -121,7 +121,7 @@ def _wire_desk(wires: Wires) -> None:
     wires.act(parts["reopen"].click, acts.reopen, ["open"], ["open", "told"])
     wires.act(parts["assign"].click, acts.assign, ["open", "to"], ["told"])
     wires.act(parts["note_keep"].click, acts.note, ["open", "note"], ["note", "told"])
-    wires.act(parts["reported"].input, acts.report, ["reported", "open"], ["told"])
+    wires.act(parts["reported"].change, acts.report, ["reported", "open"], ["told"])
 
 
 def _wire_answer(wires: Wires) -> None:
@@ -140,7 +140,7 @@ def _wire_answer(wires: Wires) -> None:
         wires.named("reply", "used", "undo", "back_to", "told"),
         **QUIET,
     )
-    parts["quoted"].input(acts.quote, wires.named("quoted", "reply"), wires.named("reply", "told"), **QUIET)
+    parts["quoted"].change(acts.quote, wires.named("quoted", "reply"), wires.named("reply", "told"), **QUIET)
 
 
 def _wire_tools(wires: Wires) -> None:

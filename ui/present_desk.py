@@ -168,7 +168,7 @@ def _entry(entry: Entry, reports: Mapping[str, str]) -> str:
 
 
 def _report(entry: Entry, reported: str) -> str:
-    if entry.answer is None:
+    if entry.answer is None or entry.answer.outcome == "handed_off":
         return ""
     if reported:
         return f'<p class="desk-report">{escaped(reported)}</p>'
