@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 EVIDENCE_TOKENS = {"embedded": 220}
 """Token budget for sentences in a prompt where a small model on a CPU reads it; others get EVIDENCE_TOKENS_SERVED."""
 EVIDENCE_TOKENS_SERVED = 1200
-ANSWERED_IN: Mapping[str, tuple[str, ...]] = {"embedded": ("en",)}
-"""Languages by kind of model, where nothing is set; others answer in any."""
 _RENEWING = threading.Lock()
 """One change at a time."""
 
@@ -183,7 +181,9 @@ def crew_of(
     if rag_answers_by == "auto":
         rag_answers_by = calibration.rag_answers_by
     attached = Attachments(traces.engine, store.embedder)
-    find = EvidenceFinder(store, settings.passages, calibration.needs_no_document, attached)
+    find = EvidenceFinder(
+        store, settings.passages, calibration.needs_no_document, attached, tuple(settings.internal_sources)
+    )
 
     def assistant(adapter: str) -> Assistant:
         fixed = versions_of(model, store, serving.versions.get(adapter, "none"), calibration, rag_answers_by)
@@ -203,7 +203,7 @@ def crew_of(
             versions=lambda: {**fixed, "index": store.index_version},
             characters_max=settings.question_characters,
             person_topics=settings.person_topics,
-            languages=settings.languages or ANSWERED_IN.get(settings.model, ()),
+            languages=settings.answered_in,
         )
 
     loaded = [name for name in serving.versions if name in model.adapters]

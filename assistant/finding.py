@@ -7,11 +7,13 @@ Made by `build.py`, called by the pipeline.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from assistant import conversation, signals
 from assistant.attachments import Attachments, merged
 from assistant.confidence import NeedsNoDocument
+from assistant.sources import seen_on
 from assistant.types import Evidence, Question
 from knowledge.errors import KnowledgeError
 from knowledge.evidence import PASSAGES_READ, pick_sentences
@@ -31,6 +33,8 @@ class EvidenceFinder:
     passages: int
     needs_no_document: NeedsNoDocument | None
     attachments: Attachments | None = None
+    internal: Sequence[str] = ()
+    """Sources that only agents' surfaces may see."""
 
     def __call__(self, question: Question) -> Evidence:
         """Search and measure. Never raises a KnowledgeError: what failed is in `degraded`."""
@@ -39,7 +43,8 @@ class EvidenceFinder:
             question = replace(question, history=())
         queries = conversation.wordings(question)
         try:
-            hits = self.store.retrieve(conversation.searched(question), self.passages)
+            seen = seen_on(question.surface, self.internal)
+            hits = self.store.retrieve(conversation.searched(question), self.passages, seen)
             asked = self.store.question_vectors(queries[:1])[0]
             found = self.attachments.search(question.conversation_id, asked, self.passages) if self.attachments else ()
             hits = merged(hits, found, self.passages) if found else hits

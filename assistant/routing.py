@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 
 from assistant import language
-from assistant.types import Evidence, Question, Route, Step, TransferLevel
+from assistant.types import DRAFTING, Evidence, Question, Route, Step, TransferLevel
 
 WHO = (
     r"(?:\w+\s+){0,3}?(?:human(?:\s+being)?|person|agent|representative|rep|operator|support\s+(?:staff|team)"
@@ -63,7 +63,7 @@ def for_a_person(question: Question, person_topics: Sequence[str] = ()) -> str |
     """Why a person has to answer, whatever a level could say; None where no one has to."""
     if wants_person(question):
         return ASKED_FOR_A_PERSON
-    if question.level is not None or not person_topics:
+    if question.level is not None or question.surface == DRAFTING or not person_topics:
         return None
     said = f" {_words(question.text)} "
     return FOR_PEOPLE_ONLY if any(f" {_words(topic)} " in said for topic in person_topics if _words(topic)) else None
@@ -74,8 +74,8 @@ def _words(text: str) -> str:
 
 
 def wants_person(question: Question) -> bool:
-    """True where the question asks to be handed to a person (and no level is forced)."""
-    if question.level is not None:
+    """True where the question asks to be handed to a person; never where a person is drafting, or a level is forced."""
+    if question.level is not None or question.surface == DRAFTING:
         return False
     before = (question.text[max(0, m.start() - CLAUSE_CHARACTERS) : m.start()] for m in PERSON.finditer(question.text))
     return any(not NOT_THE_ASKER.search(CLAUSE_ENDS.split(clause)[-1]) for clause in before)

@@ -23,6 +23,8 @@ from pydantic_settings import (
 from assistant.errors import BadSettings
 
 SETTINGS_FILE = Path("rungs.toml")
+ANSWERED_IN = {"embedded": ("en",)}
+"""By kind of model, where the owner names no languages."""
 
 
 class Settings(BaseSettings):
@@ -93,6 +95,10 @@ class Settings(BaseSettings):
     person_topics: list[str] = Field(
         default_factory=list, description="words or phrases; a question that holds one goes to a person at once"
     )
+    internal_sources: list[str] = Field(
+        default_factory=list,
+        description="sources that agents see and visitors never do, by name or by the last part of their path",
+    )
     languages: list[str] = Field(
         default_factory=list,
         description="languages that the model answers in, as ISO 639-1 codes; empty: en for the embedded one, else any",
@@ -155,6 +161,11 @@ class Settings(BaseSettings):
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
     @property
+    def answered_in(self) -> tuple[str, ...]:
+        """Languages that the model at hand answers in, as codes; empty where nobody said."""
+        return tuple(self.languages) or ANSWERED_IN.get(self.model, ())
+
+    @property
     def database_url(self) -> str:
         """The SQLAlchemy URL in force."""
         return self.database or f"sqlite:///{self.home.resolve() / 'rungs.db'}"
@@ -172,8 +183,8 @@ def read_settings(**flags: Any) -> Settings:
         raise BadSettings("settings: " + "; ".join(_in_words(e) for e in error.errors())) from error
     except SettingsError as error:  # only mappings and lists are more than texts there
         raise BadSettings(
-            "settings: RUNGS_ADAPTERS, RUNGS_HOSTS, RUNGS_PROXIES, RUNGS_PERSON_TOPICS or RUNGS_OIDC_ROLES is no JSON. "
-            'Write them like {"default": "house"} and ["name"].'
+            "settings: a mapping or a list in the environment (RUNGS_ADAPTERS, RUNGS_HOSTS, ...) is no JSON. Write "
+            'them like {"default": "house"} and ["name"].'
         ) from error
     except tomllib.TOMLDecodeError as error:
         raise BadSettings(f"{SETTINGS_FILE} is not valid TOML: {error}. Mend that line.") from error

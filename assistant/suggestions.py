@@ -6,7 +6,7 @@ A heading that is a question is taken as it stands, one that names a task become
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from assistant.types import Answer
 from knowledge.store import KnowledgeStore
@@ -29,11 +29,17 @@ ASKERS = {"you": "I", "your": "my", "yours": "mine", "you're": "I'm", "yourself"
 LENGTH = range(4, 90)
 
 
-def pool(store: KnowledgeStore, size: int = POOL) -> tuple[str, ...]:
-    """Up to `size` questions, one per document in turn, the same for everybody as long as the documents stay."""
+def pool(store: KnowledgeStore, size: int = POOL, keep: Callable[[str], bool] | None = None) -> tuple[str, ...]:
+    """Up to `size` questions, one per document in turn, the same for everybody as long as the documents stay.
+
+    Args:
+        store: what is known.
+        size: how many at most.
+        keep: of which sources; None is all.
+    """
     asked: dict[str, list[str]] = {}
     titles: dict[str, list[str]] = {}
-    for document, title, heading in store.headings():
+    for document, title, heading in store.headings(keep):
         path = heading.split(" > ")
         own = path[-1] or title
         if len(own) not in LENGTH or not CODE.isdisjoint(own):

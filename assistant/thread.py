@@ -5,6 +5,7 @@ Reads the trace store and the desk; keeps nothing. Called by the pages, the widg
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -58,8 +59,13 @@ def thread_of(
 
 def history_of(traces: TraceStore, desk: Desk, conversation_id: str) -> tuple[Turn, ...]:
     """What a next question's history is: what the visitor and whoever answered said, oldest first."""
+    return as_history(thread_of(traces, desk, conversation_id, latest=HISTORY_ENTRIES // 2))
+
+
+def as_history(entries: Sequence[Entry]) -> tuple[Turn, ...]:
+    """What was said, as a model is told it: the latest, oldest first."""
     turns = []
-    for entry in thread_of(traces, desk, conversation_id, latest=HISTORY_ENTRIES // 2):
+    for entry in entries:
         if entry.speaker == "visitor":
             turns.append(Turn("user", entry.text))
         elif entry.speaker in ("assistant", "agent") and entry.text:

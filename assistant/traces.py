@@ -23,11 +23,11 @@ from assistant.stored import ConversationSummary, Feedback, StoredTurn, TraceSum
 from assistant.tables import attempts, conversations, feedback, questions
 from assistant.trace_json import dump_trace, parse_answer, parse_trace
 from assistant.trace_rows import read_record, summary_of, thumbs_of
-from assistant.types import Question, Trace, Turn
+from assistant.types import DRAFTING, Question, Trace, Turn
 from knowledge.database import migrate, reading, writing
 from knowledge.text import clean
 
-__all__ = ["ConversationSummary", "Feedback", "StoredTurn", "TraceStore", "TraceSummary"]
+__all__ = ["DRAFTING", "ConversationSummary", "Feedback", "StoredTurn", "TraceStore", "TraceSummary"]
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 VERSION_TABLE = "alembic_version_assistant"
@@ -342,8 +342,6 @@ class TraceStore:
 
 
 _OPEN = questions.c.status == "started"
-DRAFTING = "copilot"
-"""The surface of an agent's drafts: they are in the conversation's records, and no visitor sees them."""
 _SHOWN = questions.c.surface != DRAFTING
 
 

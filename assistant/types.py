@@ -15,6 +15,8 @@ LEVEL_NAMES: tuple[Level, ...] = ("prompting", "rag", "lora")
 State = Literal["trying", "skipped", "rejected", "accepted", "failed"]
 Outcome = Literal["answered", "abstained", "handed_off"]
 Role = Literal["system", "user", "assistant"]
+DRAFTING = "copilot"
+"""The surface of an agent's drafts: they are in the conversation's records, and no visitor sees them."""
 
 
 @dataclass(frozen=True, slots=True)

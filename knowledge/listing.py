@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
@@ -45,11 +46,12 @@ def list_documents(connection: Connection, source: str | None = None) -> tuple[D
     return tuple(DocumentSummary(*row) for row in connection.execute(query.order_by(d.source, d.path)))
 
 
-def headings(connection: Connection) -> tuple[tuple[str, str, str], ...]:
-    """Distinct (document, title, heading path), in reading order."""
+def headings(connection: Connection, keep: Callable[[str], bool] | None = None) -> tuple[tuple[str, str, str], ...]:
+    """Distinct (document, title, heading path), in reading order; `keep` chooses sources."""
     rows = connection.execute(
-        select(documents.c.path, documents.c.title, passages.c.heading)
+        select(documents.c.path, documents.c.title, passages.c.heading, documents.c.source)
         .join(passages, passages.c.document == documents.c.number)
         .order_by(documents.c.source, documents.c.path, passages.c.position)
     )
-    return tuple(dict.fromkeys((path, title, heading) for path, title, heading in rows))
+    kept = ((path, title, heading) for path, title, heading, source in rows if keep is None or keep(source))
+    return tuple(dict.fromkeys(kept))

@@ -19,10 +19,14 @@ from knowledge.types import Hit, Vectors
 FUSION_K = 60
 CANDIDATES = 40
 """Length of each list before fusion."""
+CANDIDATES_KEPT = 160
+"""As long where some sources are left out afterwards."""
 WORDINGS_MAX = 6
 QUERY_CHARACTERS = 4000
 """A wording is cut here: no embedder reads further."""
 
+Keep = Callable[[str], bool]
+"""Whether passages of a source may be found."""
 Nearest = Callable[[Connection, Vectors, int], list[list[int]]]
 """Looks up, for each query vector, the numbers of the nearest passages, nearest first."""
 
@@ -66,8 +70,9 @@ def wordings(queries: Sequence[str]) -> list[str]:
 
 
 def search(
-    connection: Connection, queries: Sequence[str], vectors: Vectors, *, nearest: Nearest, embedder: str, k: int
-) -> tuple[Hit, ...]:
+    connection: Connection, queries: Sequence[str], vectors: Vectors, *, nearest: Nearest, embedder: str, k: int,
+    keep: Keep | None = None,
+) -> tuple[Hit, ...]:  # fmt: skip
     """The `k` best passages, best first.
 
     Args:
@@ -77,15 +82,19 @@ def search(
         nearest: the dense way.
         embedder: fingerprint of what made the vectors.
         k: how many.
+        keep: of which sources; None is all. Longer lists are fused then, so that the others crowd nobody out.
     """
+    candidates = CANDIDATES if keep is None else CANDIDATES_KEPT
     fusion = _Fusion()
-    for numbers in nearest(connection, vectors, CANDIDATES):
+    for numbers in nearest(connection, vectors, candidates):
         fusion.add_dense(numbers)
     for query in queries:
-        fusion.add_keywords(keywords.find(connection, query, CANDIDATES))
-    best = fusion.best(k)
+        fusion.add_keywords(keywords.find(connection, query, candidates))
+    best = fusion.best(k if keep is None else len(fusion.found))
+    passages = catalog.passages_by_number(connection, [number for number, _ in best])
+    if keep is not None:
+        best = [(n, found) for n, found in best if n in passages and keep(passages[n].source)][:k]
     numbers = [number for number, _ in best]
-    passages = catalog.passages_by_number(connection, numbers)
     similarities = _similarities(connection, numbers, vectors[0], embedder)
     return tuple(
         Hit(

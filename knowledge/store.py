@@ -138,10 +138,10 @@ class KnowledgeStore:
         with reading(self._engine) as connection:
             return listing.list_documents(connection, source)
 
-    def headings(self) -> tuple[tuple[str, str, str], ...]:
-        """Distinct (document, title, heading path), in reading order."""
+    def headings(self, keep: retrieval.Keep | None = None) -> tuple[tuple[str, str, str], ...]:
+        """Distinct (document, title, heading path), in reading order; `keep` chooses sources."""
         with reading(self._engine) as connection:
-            return listing.headings(connection)
+            return listing.headings(connection, keep)
 
     def passage(self, passage_id: str) -> Passage | None:
         """One passage by id; None where it is not (or no longer) known."""
@@ -236,8 +236,13 @@ class KnowledgeStore:
 
     # finding
 
-    def retrieve(self, queries: Sequence[str], k: int) -> tuple[Hit, ...]:
+    def retrieve(self, queries: Sequence[str], k: int, keep: retrieval.Keep | None = None) -> tuple[Hit, ...]:
         """The `k` best passages for the first query, best first; further queries are other wordings of it.
+
+        Args:
+            queries: wordings of one question.
+            k: how many passages at most.
+            keep: of which sources; None is all.
 
         Raises:
             IndexDamaged: the passages were embedded with another embedder.
@@ -253,8 +258,9 @@ class KnowledgeStore:
             self._dense.follow()
             with reading(self._engine) as connection:
                 return retrieval.search(
-                    connection, texts, vectors, nearest=self._dense.nearest, embedder=self.embedder.fingerprint, k=k
-                )
+                    connection, texts, vectors, nearest=self._dense.nearest, embedder=self.embedder.fingerprint, k=k,
+                    keep=keep,
+                )  # fmt: skip
 
     def question_vectors(self, texts: Sequence[str]) -> Vectors:
         """Unit vectors of questions, shape (n, dimension). Several parts look at one question: it is embedded once."""

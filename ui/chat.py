@@ -18,6 +18,7 @@ import gradio as gr
 from assistant import suggestions
 from assistant.errors import AssistantError
 from assistant.handing import Kind, kind_of
+from assistant.sources import seen_on
 from assistant.thread import history_of
 from assistant.types import Climbing, Finished, Question, Words
 from knowledge.errors import KnowledgeError
@@ -268,7 +269,7 @@ class ChatPage:
         return turns[-1].trace_id if turns and turns[-1].answer is None else ""
 
     def _questions(self) -> tuple[str, ...]:
-        return suggestions.pool(self.rungs.store)
+        return suggestions.pool(self.rungs.store, keep=seen_on("chat", self.rungs.settings.internal_sources))
 
     def _chatbot(self, visitor: str, turns: Turns) -> Any:
         offered = suggestions.opening(self._questions(), self.rungs.traces.asked(visitor), visitor)

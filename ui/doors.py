@@ -55,6 +55,7 @@ DOORS = (
     Door("/api/webhooks", "owner"),  # no key: a program could have everything sent to itself
     Door("/api", "owner"),  # what there is not
     Door("/console", "owner"),
+    Door("/copilot", "agent"),
     Door("/", "visitor"),  # the chat page and what it loads
 )
 

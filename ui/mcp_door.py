@@ -15,6 +15,7 @@ from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
 from mcp.shared.exceptions import MCPError
 
+from assistant.sources import seen_on
 from knowledge.text import clean
 from ui.admission import Admission
 from ui.budgets import TurnedAway, payers
@@ -52,7 +53,8 @@ def mcp_server(rungs: Rungs, admission: Admission) -> MCPServer[Any]:
         """The passages nearest to a text, best first; no model is asked."""
         if not 1 <= results <= RESULTS_MAX:
             raise ValueError(f"1 to {RESULTS_MAX} results")
-        hits = await asyncio.to_thread(rungs.store.retrieve, [clean(text)], results)
+        keep = seen_on("mcp", rungs.settings.internal_sources)
+        hits = await asyncio.to_thread(rungs.store.retrieve, [clean(text)], results, keep)
         return {"results": [{**asdict(hit.passage), "score": hit.score} for hit in hits]}
 
     server.add_tool(ask, "ask")

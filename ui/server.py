@@ -56,7 +56,11 @@ def _console(rungs: Rungs, background: Background) -> Any:
     return import_module("ui.console").build_console(rungs, background)
 
 
-SURFACES: Mapping[str, Callable[[Rungs, Background], Any]] = {"/console": _console, "/": _chat}
+def _copilot(rungs: Rungs, _background: Background) -> Any:
+    return import_module("ui.copilot").build_copilot(rungs)
+
+
+SURFACES: Mapping[str, Callable[[Rungs, Background], Any]] = {"/console": _console, "/copilot": _copilot, "/": _chat}
 """Pages by path; the one at the root comes last, since it takes every path that nobody else has."""
 
 
@@ -223,7 +227,7 @@ def _mounted(app: FastAPI, blocks: Any, path: str, rungs: Rungs) -> FastAPI:
         run_history=False,
         enable_monitoring=False,
         show_error=False,
-        max_file_size=BYTES_MAX if path == "/" else FILE_MAX,
+        max_file_size={"/": BYTES_MAX, "/console": FILE_MAX}.get(path, "1kb"),
         mcp_server=False,
         ssr_mode=False,
         pwa=False,
@@ -231,10 +235,18 @@ def _mounted(app: FastAPI, blocks: Any, path: str, rungs: Rungs) -> FastAPI:
         theme=gr.themes.Soft(
             primary_hue="teal", neutral_hue="slate", font=["system-ui", "sans-serif"], font_mono=["monospace"]
         ),
-        css_paths=[STATIC / name for name in ("rungs.css", "console.css")],
-        head=f"<script>{(STATIC / 'keys.js').read_text(encoding='utf-8')}</script>",
+        css_paths=[STATIC / "rungs.css", *_own(path, "css")],
+        head="".join(
+            f"<script>{file.read_text(encoding='utf-8')}</script>" for file in (STATIC / "keys.js", *_own(path, "js"))
+        ),
     )
     return mounted
+
+
+def _own(path: str, kind: str) -> tuple[Path, ...]:
+    """A page's own style or script, beside what all pages have."""
+    file = STATIC / f"{path.strip('/')}.{kind}"
+    return (file,) if file.is_file() else ()
 
 
 def _check_address(settings: Settings) -> None:

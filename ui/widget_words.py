@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 FAILED = "Sorry, something went wrong while I was answering. Please try again, or contact a person."
-ENGLISH_ONLY = ["en"]
 
 
 class Wording:
@@ -39,8 +38,7 @@ class Wording:
         """A site's look as the script takes it; suggestions out of the documents where the owner named none."""
         look = site.look.model_dump()
         look["suggestions"] = look["suggestions"] or list(suggestions.pool(self._rungs.store)[:4])
-        languages = ENGLISH_ONLY if self._rungs.settings.model == "embedded" else []
-        return {"name": site.name, "assistant_languages": languages, **look}
+        return {"name": site.name, "assistant_languages": list(self._rungs.settings.answered_in), **look}
 
     async def lines(self, answering: Advancing[Event], visitor: str) -> AsyncIterator[str]:
         """The events of an answer as it is made."""

@@ -72,6 +72,13 @@ ROUTES: dict[tuple[str, str], tuple[str, ...]] = {
     ("GET", "/console/files/questions.csv"): ("owner",),
     ("GET", "/console/files/unanswered.csv"): ("owner",),
     ("GET", "/console/files/golden.jsonl"): ("owner",),
+    ("GET", "/copilot"): ("agent", "owner"),
+    ("GET", "/copilot/"): ("agent", "owner"),
+    ("GET", "/copilot/config"): ("agent", "owner"),
+    ("GET", "/copilot/gradio_api/info"): ("agent", "owner"),
+    ("POST", "/copilot/gradio_api/upload"): ("agent", "owner"),
+    ("POST", "/copilot/gradio_api/queue/join"): ("agent", "owner"),
+    ("GET", "/copilot/gradio_api/queue/data?session_hash=x"): ("agent", "owner"),
 }
 SHUT = (401, 403, 303)
 
