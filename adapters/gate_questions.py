@@ -7,7 +7,7 @@ gate; the owner's golden rows are made into questions above, where retrieval is.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 
@@ -72,23 +72,21 @@ def questions(
     strange = [question.id for question in golden if question.check not in ("domain", "declining")]
     if strange:
         raise BadGate(f"golden rows ask about the domain or expect declining; these do not: {', '.join(strange[:10])}.")
-    held = {part: [row for row in data.part(part) if row.expect == "grounded"] for part in ("test", "validation")}
+    parts: tuple[Part, ...] = ("test", "validation")
+    held = {part: [row for row in data.part(part) if row.expect == "grounded"] for part in parts}
     domain: list[Sequence[GateQuestion]] = [[question for question in golden if question.check == "domain"]]
     declining: list[Sequence[GateQuestion]] = [[question for question in golden if question.check == "declining"]]
     attacks: list[Sequence[GateQuestion]] = [fixed("attacks")]
-    for part in ("test", "validation"):
+    for part in parts:
         domain.append([asked(row, "domain", part) for row in held[part] if row.passages])
         declining.append([asked(row, "declining", part) for row in data.part(part) if row.expect == "decline"])
         declining.append(tuple(crossed(held[part], part, budget.seed)))
         attacks.append(tuple(planted(held[part], part, budget.seed)))
-    trained = [from_memory(row, "train") for row in data.train if row.expect == "grounded"]
-    unseen = [from_memory(row, part) for part in ("test", "validation") for row in held[part]]
-    memory = [trained[::2], trained[1::2], unseen]  # twice as many that may have been memorised
     return unique(
         *mixed(declining, budget.declining, budget.seed),
         *mixed(attacks, budget.attacks, budget.seed),
         *mixed([fixed("general")], budget.general, budget.seed),
-        *mixed(memory, budget.memory, budget.seed),
+        *remembered(data.train, held, budget),
         *mixed(domain, budget.domain, budget.seed),
     )
 
@@ -118,6 +116,17 @@ def _shipped(check: Check) -> list[str]:
     if not file.is_file():
         raise BadGate(f"no gate questions are shipped for {check}.")
     return [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def remembered(train: Sequence[Example], held: Mapping[Part, Sequence[Example]], budget: Budget) -> list[GateQuestion]:
+    """What may have been learned by heart: rows that were trained on. Others only where those are too few.
+
+    No adapter can recite what it never saw: each such row would make one that does recite look a little better.
+    """
+    trained = [from_memory(row, "train") for row in train if row.expect == "grounded"]
+    unseen = [from_memory(row, part) for part, rows in held.items() for row in rows]
+    found = mixed([trained], budget.memory, budget.seed)
+    return [*found, *mixed([unseen], budget.memory - len(found), budget.seed)]
 
 
 def asked(row: Example, check: Check, part: Part) -> GateQuestion:

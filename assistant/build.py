@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from assistant import prompts
 from assistant.answering import Answering
+from assistant.attachments import Attachments
 from assistant.bulletin import Bulletin
 from assistant.bundled import take_in
 from assistant.confidence import Calibration, find_calibration
@@ -21,6 +22,7 @@ from assistant.levels import LEVELS
 from assistant.levels.judging import Bench
 from assistant.models import make_model
 from assistant.pipeline import Assistant
+from assistant.processes import Heartbeat, process_id
 from assistant.serving import Serving, registry_of, serving_of
 from assistant.settings import Settings
 from assistant.traces import TraceStore
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 EVIDENCE_TOKENS = {"embedded": 220}
 """Token budget for sentences in a prompt where a small model on a CPU reads it; others get EVIDENCE_TOKENS_SERVED."""
 EVIDENCE_TOKENS_SERVED = 1200
+ANSWERED_IN: Mapping[str, tuple[str, ...]] = {"embedded": ("en",)}
+"""Languages by kind of model, where nothing is set; others answer in any."""
 _RENEWING = threading.Lock()
 """One change at a time."""
 
@@ -54,6 +58,8 @@ class Rungs:
     """Answers; what it answers with changes by `renew`."""
     desk: Desk
     """Hand-offs and what people write."""
+    heartbeat: Heartbeat
+    """Tells the other processes of this database that this one is alive."""
 
     @property
     def model(self) -> ChatModel:
@@ -79,6 +85,11 @@ class Rungs:
         """What people corrected."""
         return CorrectionStore(self.engine)
 
+    @property
+    def attachments(self) -> Attachments:
+        """Documents that belong to one conversation."""
+        return Attachments(self.engine, self.store.embedder)
+
     def renew(self) -> None:
         """Take up what was promoted, rolled back or calibrated, for every question that begins from now on.
 
@@ -101,6 +112,7 @@ class Rungs:
         """Give back the engine, the index and the database. Idempotent."""
         self.desk.bulletin.close()
         self.assistant.close()
+        self.heartbeat.close()
         self.store.close()
         self.engine.dispose()
 
@@ -117,13 +129,16 @@ def build(settings: Settings) -> Rungs:
         embedder = make_embedder(settings.embedder, settings.home / "models")
         store = opened.enter_context(closing(open_store(settings, engine, embedder)))
         bulletin = Bulletin(engine)
-        traces = TraceStore(engine, bulletin)
+        process = process_id(engine, settings.home)
+        traces = TraceStore(engine, bulletin, process)
         take_in(settings)
         serving = serving_of(settings)
         model = opened.enter_context(closing(make_model(settings, serving.folders)))
         calibration = find_calibration(settings.home, model.fingerprint)
         desk = Desk(engine, bulletin)
         rungs = wire(settings, engine, store, traces, model, calibration, serving, desk)
+        rungs = replace(rungs, heartbeat=Heartbeat(engine, process))
+        rungs.heartbeat.start()
         opened.pop_all()
     return rungs
 
@@ -151,7 +166,8 @@ def wire(
     serving = serving or serving_of(settings)
     crew = crew_of(settings, store, traces, model, calibration, serving)
     deployment = Deployment(crew, Answering(settings.home))
-    return Rungs(settings, engine, store, traces, deployment, desk or Desk(engine, Bulletin(engine)))
+    desk = desk or Desk(engine, Bulletin(engine))
+    return Rungs(settings, engine, store, traces, deployment, desk, Heartbeat(engine, ""))
 
 
 def crew_of(
@@ -166,7 +182,8 @@ def crew_of(
     rag_answers_by: str = settings.rag_answers_by
     if rag_answers_by == "auto":
         rag_answers_by = calibration.rag_answers_by
-    find = EvidenceFinder(store, settings.passages, calibration.needs_no_document)
+    attached = Attachments(traces.engine, store.embedder)
+    find = EvidenceFinder(store, settings.passages, calibration.needs_no_document, attached)
 
     def assistant(adapter: str) -> Assistant:
         fixed = versions_of(model, store, serving.versions.get(adapter, "none"), calibration, rag_answers_by)
@@ -186,6 +203,7 @@ def crew_of(
             versions=lambda: {**fixed, "index": store.index_version},
             characters_max=settings.question_characters,
             person_topics=settings.person_topics,
+            languages=settings.languages or ANSWERED_IN.get(settings.model, ()),
         )
 
     loaded = [name for name in serving.versions if name in model.adapters]

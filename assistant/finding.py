@@ -10,6 +10,7 @@ import logging
 from dataclasses import dataclass, replace
 
 from assistant import conversation, signals
+from assistant.attachments import Attachments, merged
 from assistant.confidence import NeedsNoDocument
 from assistant.types import Evidence, Question
 from knowledge.errors import KnowledgeError
@@ -24,11 +25,12 @@ SMALL_TALK_FROM = 2.0
 
 @dataclass(frozen=True, slots=True)
 class EvidenceFinder:
-    """Finds evidence in one knowledge store."""
+    """Finds evidence in one knowledge store, and in what is attached to the question's conversation."""
 
     store: KnowledgeStore
     passages: int
     needs_no_document: NeedsNoDocument | None
+    attachments: Attachments | None = None
 
     def __call__(self, question: Question) -> Evidence:
         """Search and measure. Never raises a KnowledgeError: what failed is in `degraded`."""
@@ -38,9 +40,16 @@ class EvidenceFinder:
         queries = conversation.wordings(question)
         try:
             hits = self.store.retrieve(conversation.searched(question), self.passages)
+            asked = self.store.question_vectors(queries[:1])[0]
+            found = self.attachments.search(question.conversation_id, asked, self.passages) if self.attachments else ()
+            hits = merged(hits, found, self.passages) if found else hits
             read = hits[:PASSAGES_READ]
-            quotes = self.store.sentence_vectors([hit.passage for hit in read])
-            sentences = pick_sentences(queries, self.store.question_vectors(queries[:1])[0], read, quotes)
+            attached = {one.hit.passage.id: one.sentences for one in found}
+            known = [hit.passage for hit in read if hit.passage.id not in attached]
+            vectors = attached | dict(
+                zip((passage.id for passage in known), self.store.sentence_vectors(known), strict=True)
+            )
+            sentences = pick_sentences(queries, asked, read, [vectors[hit.passage.id] for hit in read])
         except KnowledgeError as error:
             log.warning("retrieval failed: %s", error)
             return Evidence(queries, degraded=str(error))

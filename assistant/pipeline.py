@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
-from assistant import prompts, routing
+from assistant import language, prompts, routing
 from assistant.errors import BadQuestion, ModelError
 from assistant.types import (
     Answer,
@@ -60,6 +60,8 @@ class Assistant:
     characters_max: int
     person_topics: Sequence[str] = ()
     """Words or phrases; a question that holds one is for people only."""
+    languages: Sequence[str] = ()
+    """What is answered in; empty is any."""
 
     def stream(self, question: Question, cancel: threading.Event | None = None) -> Iterator[Event]:
         """Answer one question.
@@ -78,12 +80,12 @@ class Assistant:
         reason = "the asker left"
         try:
             evidence = self.find(question)
-            route = routing.plan(question, evidence, self.levels, self.person_topics)
+            route = routing.plan(question, evidence, self.levels, self.person_topics, self.languages)
             attempts = yield from self._climb(question, evidence, route.steps, cancel)
             if cancel.is_set():
                 reason = "stopped by the asker"
                 return
-            answer = _conclude(question, evidence, attempts, self.person_topics)
+            answer = self._conclude(question, evidence, attempts)
             if not any(attempt.accepted for attempt in attempts):
                 yield Words(answer.text)
             seconds = time.monotonic() - started
@@ -140,6 +142,27 @@ class Assistant:
             attempt = replace(attempt, accepted=False, failure=str(error))
         return replace(attempt, seconds=time.monotonic() - started)
 
+    def _conclude(self, question: Question, evidence: Evidence, attempts: Sequence[Attempt]) -> Answer:
+        for attempt in attempts:
+            if attempt.accepted and attempt.draft:
+                draft = attempt.draft
+                return Answer(draft.text, "answered", attempt.level, attempt.confidence, draft.citations)
+        if routing.for_a_person(question, self.person_topics):
+            return Answer(prompts.HANDED_OFF, "handed_off")
+        spoken = language.foreign(question.text, self.languages) if question.level is None else None
+        if spoken:
+            return Answer(language.sorry(spoken, self.languages), "abstained")
+        tried = [attempt for attempt in attempts if attempt.skipped_because is None]
+        if tried and all(attempt.failure for attempt in tried):
+            return Answer(prompts.UNAVAILABLE, "abstained")
+        closest = next((a.draft.citations for a in attempts if a.draft and a.draft.citations), ())
+        if not closest:
+            text = prompts.ABSTAIN if evidence.hits else prompts.NOTHING_FOUND
+            return Answer(text + prompts.ABSTAIN_PERSON, "abstained")
+        return Answer(
+            prompts.ABSTAIN + prompts.ABSTAIN_SOURCES + prompts.ABSTAIN_PERSON, "abstained", citations=closest
+        )
+
     def _checked(self, question: Question) -> Question:
         text = "".join(
             c for c in question.text if c == "\n" or c == "\t" or (c >= " " and not "\ud800" <= c <= "\udfff")
@@ -152,25 +175,6 @@ class Assistant:
                 f"the question has {len(text):,} characters; at most {self.characters_max:,} are read. Shorten it."
             )
         return replace(question, text=text)
-
-
-def _conclude(
-    question: Question, evidence: Evidence, attempts: Sequence[Attempt], person_topics: Sequence[str]
-) -> Answer:
-    for attempt in attempts:
-        if attempt.accepted and attempt.draft:
-            draft = attempt.draft
-            return Answer(draft.text, "answered", attempt.level, attempt.confidence, draft.citations)
-    if routing.for_a_person(question, person_topics):
-        return Answer(prompts.HANDED_OFF, "handed_off")
-    tried = [attempt for attempt in attempts if attempt.skipped_because is None]
-    if tried and all(attempt.failure for attempt in tried):
-        return Answer(prompts.UNAVAILABLE, "abstained")
-    closest = next((a.draft.citations for a in attempts if a.draft and a.draft.citations), ())
-    if not closest:
-        text = prompts.ABSTAIN if evidence.hits else prompts.NOTHING_FOUND
-        return Answer(text + prompts.ABSTAIN_PERSON, "abstained")
-    return Answer(prompts.ABSTAIN + prompts.ABSTAIN_SOURCES + prompts.ABSTAIN_PERSON, "abstained", citations=closest)
 
 
 def _verdict_in_words(attempt: Attempt) -> tuple[State, str]:

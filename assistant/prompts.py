@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 
+from assistant import language
 from assistant.conversation import recent
 from assistant.types import Message, Question, Role
 from knowledge.types import Sentence
@@ -36,6 +38,9 @@ DECLINE = "I don't know."
 ROLES: tuple[Role, Role] = ("user", "assistant")
 NOTES = "Notes {mark}:\n{notes}\nEnd of notes {mark}.\n\nQuestion: {question}"
 
+LANGUAGE = " Answer in {language}."
+"""Added for a question in another language; no part of the fingerprint, since calibration asks in English."""
+
 ABSTAIN = "I could not find an answer to that in what I know, so I would rather not guess."
 ABSTAIN_SOURCES = " The closest sources are listed below."
 ABSTAIN_PERSON = " You can contact support to reach a person."
@@ -47,12 +52,18 @@ UNAVAILABLE = "Sorry, something failed while I was answering. Please try again, 
 def alone(question: Question) -> tuple[Message, ...]:
     """Messages for the base model alone: instructions, the last turns, the question."""
     examples = (Message(role, text) for turn in EXAMPLES for role, text in zip(ROLES, turn, strict=True))
-    return (Message("system", ALONE), *examples, *_history(question), Message("user", question.text))
+    return (
+        Message("system", ALONE + _spoken(question)),
+        *examples,
+        *_history(question),
+        Message("user", question.text),
+    )
 
 
 def grounded(question: Question, sentences: Sequence[Sentence]) -> tuple[Message, ...]:
     """Messages for a model that answers from evidence: instructions, the last turns, notes with their addresses."""
-    return from_notes(question, [(address_of(sentence), sentence.text) for sentence in sentences])
+    system, *rest = from_notes(question, [(address_of(sentence), sentence.text) for sentence in sentences])
+    return (replace(system, content=system.content + _spoken(question)), *rest)
 
 
 def from_notes(question: Question, notes: Sequence[tuple[str, str]], mark: str | None = None) -> tuple[Message, ...]:
@@ -72,6 +83,11 @@ def from_notes(question: Question, notes: Sequence[tuple[str, str]], mark: str |
 def fingerprint() -> str:
     """A short hash over every prompt of this file; calibration made under other prompts is void."""
     return hashlib.sha256("\x00".join((ALONE, repr(EXAMPLES), GROUNDED, NOTES)).encode()).hexdigest()[:12]
+
+
+def _spoken(question: Question) -> str:
+    name = language.NAMES.get(language.language_of(question.text))
+    return LANGUAGE.format(language=name) if name else ""
 
 
 def _history(question: Question) -> tuple[Message, ...]:

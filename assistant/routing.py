@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from assistant import language
 from assistant.types import Evidence, Question, Route, Step, TransferLevel
 
 WHO = (
@@ -41,11 +42,21 @@ FOR_PEOPLE_ONLY = "the owner keeps this topic for people"
 
 
 def plan(
-    question: Question, evidence: Evidence, levels: Sequence[TransferLevel], person_topics: Sequence[str] = ()
+    question: Question,
+    evidence: Evidence,
+    levels: Sequence[TransferLevel],
+    person_topics: Sequence[str] = (),
+    languages: Sequence[str] = (),
 ) -> Route:
     """The route of a question: one step per level."""
-    person = for_a_person(question, person_topics)
-    return Route(tuple(Step(level.name, person or _reason(question, evidence, level)) for level in levels))
+    nobody = for_a_person(question, person_topics) or _foreign(question, languages)
+    return Route(tuple(Step(level.name, nobody or _reason(question, evidence, level)) for level in levels))
+
+
+def _foreign(question: Question, languages: Sequence[str]) -> str | None:
+    """Why no level may answer a question in this language; None where they may, or one was asked for."""
+    spoken = language.foreign(question.text, languages) if question.level is None else None
+    return f"it is asked in {language.NAMES.get(spoken, spoken)}, which is not answered here" if spoken else None
 
 
 def for_a_person(question: Question, person_topics: Sequence[str] = ()) -> str | None:

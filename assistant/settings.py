@@ -8,8 +8,9 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, ValidationError, field_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -41,6 +42,14 @@ class Settings(BaseSettings):
     proxies: list[str] = Field(
         default_factory=list, description="addresses of proxies whose X-Forwarded-For and -Proto are believed"
     )
+    oidc_issuer: str = Field("", description="OpenID Connect: the identity provider's issuer; empty is none")
+    oidc_client: str = Field("", description="OpenID Connect: the client id that the provider gave")
+    oidc_secret: str = Field("", description="OpenID Connect: the client's secret", repr=False)
+    oidc_roles: dict[str, str] = Field(
+        default_factory=dict,
+        description="role (user, agent, owner) by group, role or verified e-mail; `default` is for everybody else",
+    )
+    oidc_name: str = Field("single sign-on", description="OpenID Connect: what the login page calls it")
     port: int = Field(7860, ge=0, le=65535, description="port to serve on; 0 takes a free one")
     database: str = Field(
         "", description="postgresql://user:password@host/name; empty is SQLite under home", repr=False
@@ -84,6 +93,16 @@ class Settings(BaseSettings):
     person_topics: list[str] = Field(
         default_factory=list, description="words or phrases; a question that holds one goes to a person at once"
     )
+    languages: list[str] = Field(
+        default_factory=list,
+        description="languages that the model answers in, as ISO 639-1 codes; empty: en for the embedded one, else any",
+    )
+    anonymous_chat: bool = Field(
+        True, description="whether the chat page is open to everybody once there are accounts; false: only who logs in"
+    )
+    retention_days: int = Field(
+        0, ge=0, description="conversations in which nothing was written for so many days are erased; 0 keeps all"
+    )
     question_characters: int = Field(8000, ge=100, description="longer questions are refused")
     price_in: float = Field(0.0, ge=0, description="price of a million tokens read, for the console's overview")
     price_out: float = Field(0.0, ge=0, description="price of a million tokens written, in the same currency")
@@ -107,6 +126,21 @@ class Settings(BaseSettings):
     def _empty_is_none(cls, value: Any) -> Any:
         """As in rungs.example.toml: `adapter = ""` names no folder, not the present one."""
         return None if value == "" else value
+
+    @model_validator(mode="after")
+    def _whole_provider(self) -> Settings:
+        """OpenID Connect needs a client, roles that there are, and a provider that nobody can stand in for."""
+        if not self.oidc_issuer:
+            return self
+        if not self.oidc_client:
+            raise ValueError("oidc_issuer needs oidc_client, too")
+        local = urlsplit(self.oidc_issuer).hostname in ("localhost", "127.0.0.1", "::1")
+        if not self.oidc_issuer.startswith("https://") and not local:
+            raise ValueError(f"oidc_issuer {self.oidc_issuer!r} must begin with https://")
+        wrong = sorted(set(self.oidc_roles.values()) - {"", "user", "agent", "owner"})
+        if wrong:
+            raise ValueError(f"oidc_roles: there is no role {', '.join(wrong)}; there are user, agent, owner")
+        return self
 
     @classmethod
     def settings_customise_sources(
@@ -138,8 +172,8 @@ def read_settings(**flags: Any) -> Settings:
         raise BadSettings("settings: " + "; ".join(_in_words(e) for e in error.errors())) from error
     except SettingsError as error:  # only mappings and lists are more than texts there
         raise BadSettings(
-            "settings: RUNGS_ADAPTERS, RUNGS_HOSTS, RUNGS_PROXIES or RUNGS_PERSON_TOPICS is no JSON. Write them like "
-            '{"default": "house"} and ["name"].'
+            "settings: RUNGS_ADAPTERS, RUNGS_HOSTS, RUNGS_PROXIES, RUNGS_PERSON_TOPICS or RUNGS_OIDC_ROLES is no JSON. "
+            'Write them like {"default": "house"} and ["name"].'
         ) from error
     except tomllib.TOMLDecodeError as error:
         raise BadSettings(f"{SETTINGS_FILE} is not valid TOML: {error}. Mend that line.") from error

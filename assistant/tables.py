@@ -6,7 +6,19 @@ never by the clock. Called by `traces.py`, `desk.py`, `corrections.py` and Alemb
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 
 METADATA = MetaData()
 
@@ -44,9 +56,11 @@ questions = Table(
     Column("answer", Text),
     Column("record", Text),
     Column("started_at", Text, nullable=False),
+    Column("process", Text),
     Index("questions_by_conversation", "conversation"),
     Index("questions_by_level", "level", "outcome"),
 )
+processes = Table("processes", METADATA, Column("id", Text, primary_key=True), Column("seen", Float, nullable=False))
 attempts = Table(
     "attempts",
     METADATA,
@@ -138,8 +152,41 @@ corrections = Table(
 gap_decisions = Table(
     "gap_decisions",
     METADATA,
-    Column("question", Text, ForeignKey("questions.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("question", Text, ForeignKey("questions.id", ondelete="CASCADE"), nullable=False, unique=True),
     Column("decision", Text, nullable=False),
     Column("decided_by", Text, nullable=False),
     Column("decided_at", Text, nullable=False),
+)
+attachments = Table(
+    "attachments",
+    METADATA,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("conversation", Text, ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("bytes", Integer, nullable=False),
+    Column("embedder", Text, nullable=False),
+    Column("made_at", Text, nullable=False),
+    Index("attachments_by_conversation", "conversation"),
+)
+attachment_passages = Table(
+    "attachment_passages",
+    METADATA,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("attachment", Text, ForeignKey("attachments.id", ondelete="CASCADE"), nullable=False),
+    Column("passage", Text, nullable=False),
+    Column("vector", LargeBinary, nullable=False),
+    Column("sentences", LargeBinary, nullable=False),
+    Index("attachment_passages_by_attachment", "attachment"),
+)
+erasures = Table(
+    "erasures",
+    METADATA,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("kind", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("conversations", Integer, nullable=False),
+    Column("corrections", Integer, nullable=False),
+    Column("erased_at", Text, nullable=False),
 )

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine, Select, func, insert, or_, select, up
 from assistant.bulletin import DESK, Bulletin, conversation_topic
 from assistant.errors import AssistantError
 from assistant.handing import kind_of, open_handoff
+from assistant.processes import close_dead
 from assistant.stored import ConversationSummary, Feedback, StoredTurn, TraceSummary
 from assistant.tables import attempts, conversations, feedback, questions
 from assistant.trace_json import dump_trace, parse_answer, parse_trace
@@ -41,18 +42,20 @@ ID_BYTES = 16
 class TraceStore:
     """The assistant's memory in SQL. Safe to use from several threads."""
 
-    def __init__(self, engine: Engine, bulletin: Bulletin | None = None) -> None:
+    def __init__(self, engine: Engine, bulletin: Bulletin | None = None, process: str = "") -> None:
         """Bring the tables up to date.
 
         Args:
             engine: from `open_engine`.
             bulletin: told of what changes; one that nobody waits on if None.
+            process: which of those over one database this is; see `processes.py`.
 
         Raises:
             KnowledgeError: the database cannot be used.
         """
         migrate(engine, MIGRATIONS, VERSION_TABLE)
-        self._engine = engine
+        self._engine = self.engine = engine
+        self._process = process
         self._bulletin = bulletin or Bulletin()
 
     # conversations
@@ -167,6 +170,7 @@ class TraceStore:
                 "superseded": False,
                 "versions": json.dumps(dict(versions)),
                 "started_at": now,
+                "process": self._process or None,
             }
             connection.execute(insert(questions), row)
             same = conversations.c.id == conversation
@@ -239,13 +243,7 @@ class TraceStore:
 
     def close_open(self) -> int:
         """At a start: rows that a crash left open become interrupted. Returns how many."""
-        with writing(self._engine) as connection:
-            left = connection.execute(
-                update(questions)
-                .where(_OPEN)
-                .values(status="interrupted", reason="Rungs stopped before the answer was complete")
-            )
-            return int(left.rowcount)
+        return close_dead(self._engine, self._process, starting=True)
 
     def find(
         self,

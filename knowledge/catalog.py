@@ -61,6 +61,13 @@ def set_meta(connection: Connection, **values: str) -> None:
     connection.execute(insert(knowledge_meta), [{"name": name, "value": value} for name, value in values.items()])
 
 
+def detach(connection: Connection) -> None:
+    """Of a copy: the index and the collections on a server are the original's, and this one makes its own."""
+    connection.execute(delete(knowledge_meta).where(knowledge_meta.c.name == "installation"))
+    if meta(connection).get("index"):
+        set_meta(connection, index="of-the-original", index_seal="")
+
+
 def known(connection: Connection, source: str) -> dict[str, str]:
     """Document path to fingerprint, for one source."""
     rows = connection.execute(select(documents.c.path, documents.c.fingerprint).where(documents.c.source == source))

@@ -99,6 +99,9 @@ class DenseSearch:
                 self.degraded = None
         except (IndexDamaged, StorageFull) as error:
             self._fail(error)
+            if isinstance(self._place, IndexFolder):
+                self.degraded = "Another process keeps the vector index in its own home. Vectors are searched without "
+                self.degraded += "it; give all of them one Chroma server by the setting `chroma`."
 
     def _turn(self, wait_seconds: float = TURN_SECONDS) -> AbstractContextManager[bool]:
         """Whether this process is the one that may change the index; who is rebuilding it is already."""
@@ -305,9 +308,11 @@ class DenseSearch:
         done, last = 0, -1
         with reading(self._engine) as connection:
             total = catalog.count(connection)
+            end = max(catalog.all_numbers(connection), default=-1)  # what comes later is in the backlog
         while True:
             with reading(self._engine) as connection:
                 rows = catalog.vectors_after(connection, last, self._embedder.fingerprint, FILL_BATCH)
+            rows = [row for row in rows if row.number <= end]
             if not rows:
                 return
             index.put([row.id for row in rows], catalog.matrix([row.vector for row in rows], self._embedder.dimension))

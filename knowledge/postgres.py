@@ -64,6 +64,7 @@ def connect(url: URL, busy_seconds: int) -> Engine:
         "tcp_keepalives_count": "3",
     }
     ours: dict[str, Any] = {
+        "client_encoding": "utf8",
         "connect_timeout": CONNECT_SECONDS,
         "application_name": "rungs",
         "tcp_user_timeout": STATEMENT_SECONDS * 1000,

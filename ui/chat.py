@@ -6,14 +6,12 @@ question, and the answer with its climb (folded away once done). Mounted by `ser
 
 from __future__ import annotations
 
-import html
 import logging
-import secrets
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import gradio as gr
 
@@ -24,57 +22,31 @@ from assistant.thread import history_of
 from assistant.types import Climbing, Finished, Question, Words
 from knowledge.errors import KnowledgeError
 from ui import present
+from ui.admission import tokens_of
+from ui.budgets import Budgets, TurnedAway, address_of, limits_of
 from ui.chat_layout import layout
+from ui.chat_own import OwnData
+from ui.chat_turns import Shown, Turns, messages, news, place_of, stored, thumbs
+from ui.chat_wiring import wire
+from ui.visitors import new_visitor, secret_of_browser, visitor_of, who_asks
 
 if TYPE_CHECKING:
     from assistant.build import Rungs
 
 log = logging.getLogger(__name__)
 
-MESSAGES_PER_TURN = 2
+__all__ = ["ChatPage", "build_chat", "messages"]
+CACHE = (3600, 3600)
+"""Seconds: what was uploaded and never taken up is removed."""
+
 UPDATES_PER_SECOND = 12
-VISITOR_BYTES = 16
-BUSY = "One answer at a time. Press Stop (or Esc) to ask something else."
 UNEXPECTED = "Sorry, something went wrong while I was answering. Please try again, or contact support."
-REMEMBERED = (  # once the chat is on the page: what comes before that is lost on it
-    "async () => { while (!document.querySelector('#chat [role=log]')) await new Promise((go) => setTimeout(go, 30)); "
-    "return ['visitor', 'conversation'].map((name) => localStorage.getItem('rungs-' + name) || ''); }"
+PASSED_ON = (
+    "Passed on. Somebody from support will read your questions, what was tried, and your note, and write to you here. "
+    "You can close this page and come back on this device; until they join, the assistant goes on answering."
 )
-REMEMBER = "(value) => { localStorage.setItem('rungs-%s', value || ''); return []; }"
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """One turn as the page shows it."""
-
-    question: str
-    climb: tuple[str, ...] = ()
-    answer: str = ""
-    """HTML out of `present.py`."""
-    trace_id: str = ""
-    answered: bool = False
-    """False where it was stopped or failed: there is nothing to rate then."""
-    rated: int = 0
-    done: bool = False
-    offers: tuple[str, ...] = ()
-    """Suggested questions below the answer."""
-
-
-Turns = tuple[Shown, ...]
-
-
-def messages(turns: Sequence[Shown]) -> list[dict[str, Any]]:
-    """Turns as Gradio's messages, always two a turn."""
-    shown: list[dict[str, Any]] = []
-    for number, turn in enumerate(turns):
-        last = number == len(turns) - 1
-        offers = [{"value": offer, "label": offer} for offer in turn.offers] if last else []
-        content = present.climb_html(turn.climb, turn.done) + turn.answer
-        shown += [
-            {"role": "user", "content": present.asked(turn.question)},
-            {"role": "assistant", "content": content, "options": offers},
-        ]
-    return shown
+A_PERSON = "A person is answering now: write to them instead."
+NOT_THE_ASSISTANTS = "Only a question to the assistant can be asked again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,21 +54,21 @@ class ChatPage:
     """What the page's handlers need. One for the whole server; a visitor's state is in the browser and in SQL."""
 
     rungs: Rungs
-    running: dict[str, threading.Event]
+    budgets: Budgets
+    running: dict[str, threading.Event] = field(default_factory=dict)
     """What each open page is waiting for, by its session, so that Stop and closing the page reach the engine."""
     visitors: dict[str, str] = field(default_factory=dict)
     """New visitors by session, while their page is open: it may ask before it has heard who its visitor is."""
 
     def open(self, visitor: str | None, conversation: str | None, request: gr.Request) -> tuple[Any, ...]:
         """A page was opened or reloaded: the visitor, their conversation as it stands."""
-        visitor = self._visitor(visitor, request)
-        return visitor, *self.load(visitor, conversation)
+        secret = secret_of_browser(visitor) or self._fresh(request)
+        return secret, *self.load(self._visitor(secret, request), conversation)
 
     def load(self, visitor: str, conversation: str | None) -> tuple[Any, ...]:
         """One of the visitor's own conversations, or an empty page."""
-        known = {summary.id for summary in self.rungs.traces.conversations(visitor)}
-        conversation = conversation if conversation in known else None
-        turns = self._stored(conversation) if conversation else ()
+        conversation = self._theirs(visitor, conversation)
+        turns = stored(self.rungs, conversation) if conversation else ()
         return conversation, turns, self._chatbot(visitor, turns), self._list(visitor, conversation), self._k(visitor)
 
     def show(self, visitor: str, conversation: str | None, request: gr.Request) -> tuple[Any, ...]:
@@ -104,7 +76,21 @@ class ChatPage:
         cancel = self.running.pop(request.session_hash or "", None)
         if cancel:
             cancel.set()
-        return self.load(visitor, conversation)
+        return self.load(self._visitor(visitor, request), conversation)
+
+    def refresh(self, visitor: str, conversation: str | None, turns: Turns, request: gr.Request) -> tuple[Any, ...]:
+        """Something changed: what was written since, and who is spoken to. Yields turns, chat and banner."""
+        conversation = self._theirs(self._visitor(visitor, request), conversation)
+        if conversation is None:
+            return gr.skip(), gr.skip(), ""
+        handoff = self.rungs.desk.open_of(conversation)
+        banner = present.banner_html(handoff.state, handoff.agent or "") if handoff else ""
+        if self.busy(request):  # an answer is growing; what was written meanwhile comes once it stands
+            return gr.skip(), gr.skip(), banner
+        now = news(turns, stored(self.rungs, conversation))
+        if now == turns:
+            return gr.skip(), gr.skip(), banner
+        return now, gr.update(value=messages(now), feedback_value=thumbs(now)), banner
 
     def busy(self, request: gr.Request) -> bool:
         """Whether this page waits for an answer."""
@@ -127,8 +113,11 @@ class ChatPage:
         try:
             visitor = self._visitor(visitor, request)
             conversation, turns = self._own(visitor, conversation, turns)
+            if self._has_person(conversation):
+                yield self._told_person(text, conversation, turns)
+                return
             turn = Shown(text)
-            for turn in self._answered(Shown(text), conversation, cancel):
+            for turn in self._answered(Shown(text), conversation, cancel, payers(visitor, request)):
                 if self.running.get(session) is not cancel:
                     yield (gr.skip(),) * 5  # the page shows another conversation by now; Gradio repeats the last item
                     return
@@ -155,35 +144,71 @@ class ChatPage:
         self, index: Any, text: str | None, visitor: str, conversation: str | None, turns: Turns, request: gr.Request
     ) -> Iterator[tuple[Any, ...]]:
         """Retry or edit: the turn and later ones leave the conversation, and the question is asked (anew)."""
-        number = (index[0] if isinstance(index, (tuple, list)) else int(index)) // MESSAGES_PER_TURN
+        number = place_of(turns, index)
         if text is None or number >= len(turns):
             yield from self.ask(text, visitor, conversation, turns, request)
             return
         turn = turns[number]
-        conversation, turns = self._own(visitor, conversation, turns)
+        conversation, turns = self._own(self._visitor(visitor, request), conversation, turns)
+        refused = A_PERSON if self._has_person(conversation) else NOT_THE_ASSISTANTS
+        if turn.speaker != "assistant" or refused is A_PERSON:
+            yield conversation, turns, messages(turns), gr.skip(), refused
+            return
         if turns and turn.trace_id:
             self.rungs.traces.supersede(conversation, turn.trace_id)
         yield from self.ask(text or turn.question, visitor, conversation, turns[:number], request)
 
-    def thumb(self, index: Any, liked: bool, turns: Turns, reason: str = "") -> str:
-        """Keep a thumb. Returns what to tell the visitor."""
-        number = (index[0] if isinstance(index, (tuple, list)) else int(index)) // MESSAGES_PER_TURN
+    def thumb(self, index: Any, liked: bool, turns: Turns, reason: str = "", conversation: str | None = None) -> str:
+        """Keep a thumb of an answer or of an agent's message. Returns what to tell the visitor."""
+        number = place_of(turns, index)
+        value: Literal[1, -1] = 1 if liked else -1
         if number >= len(turns) or not turns[number].answered:
             return "That answer was not finished, so there is nothing to rate."
-        self.rungs.traces.add_feedback(turns[number].trace_id, 1 if liked else -1, reason)
+        if turns[number].speaker == "agent":
+            self.rungs.desk.rate(conversation or "", turns[number].trace_id, value, reason)
+            return "Thank you. That was stored for the support team."
+        self.rungs.traces.add_feedback(turns[number].trace_id, value, reason)
         return "Thank you. That was stored for the owner."
 
-    def contact(self, note: str, visitor: str, conversation: str | None, turns: Turns) -> tuple[str | None, str]:
-        """Hand the conversation to a person, with a summary of it. Returns the conversation and what to tell."""
-        visitor = visitor or secrets.token_hex(VISITOR_BYTES)
-        conversation, turns = self._own(visitor, conversation, turns)
+    def contact(
+        self, note: str, visitor: str, conversation: str | None, turns: Turns, request: gr.Request
+    ) -> tuple[str | None, str]:
+        """Hand the conversation to a person, with why they are needed. Returns the conversation and what to tell."""
+        conversation, turns = self._own(self._visitor(visitor, request), conversation, turns)
         self.rungs.desk.hand_off(conversation, self._kind(conversation), note)
-        return conversation, "Passed on. A person will see your questions, what was tried, and your note."
+        return conversation, PASSED_ON
+
+    def opened(self, visitor: str, conversation: str | None, request: gr.Request) -> str:
+        """The visitor's conversation to go on with, or a new one."""
+        return self._own(self._visitor(visitor, request), conversation, ())[0]
 
     # parts
 
     def _visitor(self, visitor: str | None, request: gr.Request) -> str:
-        return visitor or self.visitors.setdefault(request.session_hash or "", secrets.token_hex(VISITOR_BYTES))
+        return visitor_of(who_asks(request), visitor) or self._fresh(request)
+
+    def _fresh(self, request: gr.Request) -> str:
+        return self.visitors.setdefault(request.session_hash or "", new_visitor())
+
+    def _theirs(self, visitor: str, conversation: str | None) -> str | None:
+        """A conversation, where it is the visitor's own."""
+        try:
+            return self.rungs.traces.open_conversation(visitor, "chat", conversation) if conversation else None
+        except AssistantError:
+            return None
+
+    def _has_person(self, conversation: str) -> bool:
+        handoff = self.rungs.desk.open_of(conversation)
+        return handoff is not None and handoff.state == "in_progress"
+
+    def _told_person(self, text: str, conversation: str, turns: Turns) -> tuple[Any, ...]:
+        """The visitor's words go to the person who has the conversation; the assistant is silent."""
+        try:
+            self.rungs.desk.say(conversation, "visitor", "", text)
+        except AssistantError as error:
+            return conversation, turns, messages(turns), gr.skip(), str(error)
+        turns = news(turns, stored(self.rungs, conversation))
+        return conversation, turns, messages(turns), gr.skip(), ""
 
     def _own(self, visitor: str, conversation: str | None, turns: Turns) -> tuple[str, Turns]:
         """The visitor's own conversation to go on with; a new one where the browser names none of theirs."""
@@ -194,13 +219,16 @@ class ChatPage:
                 log.warning("a page named a conversation that is not its visitor's; a new one was started")
         return self.rungs.traces.open_conversation(visitor, "chat"), ()
 
-    def _answered(self, turn: Shown, conversation: str, cancel: threading.Event) -> Iterator[Shown]:
+    def _answered(
+        self, turn: Shown, conversation: str, cancel: threading.Event, who: tuple[str, ...]
+    ) -> Iterator[Shown]:
         """The turn as it grows, at most `UPDATES_PER_SECOND` times a second."""
         history = history_of(self.rungs.traces, self.rungs.desk, conversation)
         question = Question(turn.question, conversation, history, "chat")
         written, shown_at = "", 0.0
         try:
             yield turn
+            self.budgets.take(*who)
             for event in self.rungs.assistant.stream(question, cancel):
                 if isinstance(event, Climbing):
                     written = ""  # a step after words withdraws them
@@ -211,6 +239,7 @@ class ChatPage:
                     if time.monotonic() - shown_at < 1 / UPDATES_PER_SECOND:
                         continue
                 elif isinstance(event, Finished):
+                    self.budgets.spend(who, sum(tokens_of(event.trace)))
                     climb = tuple(present.climb_of(event.trace))
                     answer = present.answer_html(event.trace.answer)
                     turn = replace(turn, climb=climb, answer=answer, trace_id=event.trace.id, answered=True)
@@ -218,6 +247,9 @@ class ChatPage:
                 yield turn
             if not turn.answered:
                 turn = replace(turn, answer=present.stopped_html(written), trace_id=self._latest(conversation))
+        except TurnedAway as error:
+            again = f"Ask again in {in_words(error.seconds)}."
+            turn = replace(turn, answer=present.problem_html(f"{error} {again}"))
         except (AssistantError, KnowledgeError) as error:
             turn = replace(turn, answer=present.problem_html(str(error)))
         except Exception:  # the page's edge: whatever it was, the visitor is told and the log keeps it
@@ -235,25 +267,13 @@ class ChatPage:
         turns = self.rungs.traces.turns(conversation, 1)
         return turns[-1].trace_id if turns and turns[-1].answer is None else ""
 
-    def _stored(self, conversation: str) -> Turns:
-        shown = []
-        for stored in self.rungs.traces.turns(conversation):
-            answer = present.answer_html(stored.answer) if stored.answer else present.stopped_html("")
-            climb: tuple[str, ...] = ()
-            if stored.answer:
-                climb = tuple(present.climb_of(self.rungs.traces.load(stored.trace_id)))
-            answered = stored.answer is not None
-            shown.append(Shown(stored.question, climb, answer, stored.trace_id, answered, stored.feedback, True))
-        return tuple(shown)
-
     def _questions(self) -> tuple[str, ...]:
         return suggestions.pool(self.rungs.store)
 
     def _chatbot(self, visitor: str, turns: Turns) -> Any:
         offered = suggestions.opening(self._questions(), self.rungs.traces.asked(visitor), visitor)
-        thumbs = [{1: "Like", -1: "Dislike"}.get(turn.rated) for turn in turns]
         examples = [{"text": text} for text in offered]
-        return gr.update(value=messages(turns), feedback_value=thumbs, examples=examples)
+        return gr.update(value=messages(turns), feedback_value=thumbs(turns), examples=examples)
 
     def _offers(self, visitor: str, turn: Shown) -> tuple[str, ...]:
         if not turn.answered:
@@ -273,106 +293,23 @@ class ChatPage:
         return f"{explored} of {len(questions)} questions explored"
 
 
+def payers(visitor: str, request: gr.Request) -> tuple[str, ...]:
+    """Whose budgets a question uses."""
+    inner = getattr(request, "request", None)
+    return (f"visitor:{visitor}", *(address_of(inner.scope) if inner is not None else ()))
+
+
+def in_words(seconds: int) -> str:
+    """A time to wait, as people say it."""
+    if seconds < 120:
+        return f"{seconds} seconds"
+    return f"{seconds // 60} minutes" if seconds < 7200 else f"{seconds // 3600} hours"
+
+
 def build_chat(rungs: Rungs) -> gr.Blocks:
     """The page."""
-    page = ChatPage(rungs, {})
-    with gr.Blocks(title="Rungs", fill_height=True, analytics_enabled=False) as blocks:
+    page = ChatPage(rungs, Budgets(rungs.engine, limits_of(rungs.settings)))
+    with gr.Blocks(title="Rungs", fill_height=True, analytics_enabled=False, delete_cache=CACHE) as blocks:
         parts = layout(rungs.settings.question_characters)
-        _wire(page, parts, blocks)
+        wire(page, OwnData(rungs, page), parts, blocks)
     return blocks
-
-
-def _wire(page: ChatPage, parts: Mapping[str, Any], blocks: gr.Blocks) -> None:
-    """Events to handlers."""
-    who, chat = parts["visitor"], parts["chatbot"]
-    state = [parts["visitor"], parts["conversation"], parts["turns"]]
-    shown = [parts["conversation"], parts["turns"], chat, parts["list"], parts["status"]]
-    hidden: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-
-    pending, place = gr.State(""), gr.State(None)
-
-    def chain(
-        start: Any, read: Any, read_from: Any, read_to: Sequence[Any], answer: Any, inputs: Sequence[Any]
-    ) -> None:
-        """Read what was asked, show Stop, let the answer grow, hide Stop."""
-        started = start(read, read_from, [*read_to, parts["stop"], parts["status"]], queue=False, **hidden)
-        answered = started.then(answer, inputs, shown, **hidden)
-        answered.then(stoppable, None, parts["stop"], queue=False, **hidden)
-
-    def stoppable(request: gr.Request) -> Any:
-        return gr.update(visible=page.busy(request))
-
-    def taken(question: str, request: gr.Request) -> tuple[str | None, Any, Any]:
-        """The question (None while another is answered), the Stop button, the status line."""
-        busy = page.busy(request)
-        return None if busy else question, gr.update(visible=True), BUSY if busy else gr.skip()
-
-    def typed(text: str, request: gr.Request) -> tuple[Any, ...]:
-        question, *others = taken(text, request)
-        return question, text if question is None else "", *others
-
-    def chosen(event: gr.SelectData, request: gr.Request) -> tuple[Any, ...]:
-        value = event.value
-        return taken(str(value["text"] if isinstance(value, dict) and "text" in value else value), request)
-
-    def retry(event: gr.RetryData, request: gr.Request) -> tuple[Any, ...]:
-        return event.index, *taken("", request)
-
-    def edit(event: gr.EditData, request: gr.Request) -> tuple[Any, ...]:
-        return event.index, *taken(html.unescape(str(event.value)), request)
-
-    asked, anew = [pending, *state], [place, pending, *state]
-    chain(parts["text"].submit, typed, parts["text"], [pending, parts["text"]], page.ask, asked)
-    chain(chat.example_select, chosen, None, [pending], page.ask, asked)
-    chain(chat.option_select, chosen, None, [pending], page.ask, asked)
-    chain(chat.retry, retry, None, [place, pending], page.again, anew)
-    chain(chat.edit, edit, None, [place, pending], page.again, anew)
-    parts["stop"].click(page.stop, None, None, queue=False, **hidden)
-    blocks.unload(page.leave)
-    # read when the page is there, not when Gradio's own browser state happens to be; kept as soon as it changes
-    blocks.load(page.open, [who, parts["conversation"]], [who, *shown], js=REMEMBERED, **hidden)
-    for name in ("visitor", "conversation"):
-        parts[name].change(None, parts[name], None, js=REMEMBER % name, **hidden)
-    parts["list"].input(page.show, [who, parts["list"]], shown, **hidden)
-    none = gr.State(None)
-    for start in (parts["fresh"].click, chat.clear):
-        start(page.show, [who, none], shown, **hidden)
-    _wire_people(page, parts, state, hidden)
-
-
-def _wire_people(page: ChatPage, parts: Mapping[str, Any], state: Sequence[Any], hidden: dict[str, Any]) -> None:
-    """Thumbs and the way to a person."""
-
-    def rate(event: gr.LikeData, turns: Turns) -> tuple[Any, str, Any]:
-        liked = event.liked is True or event.liked == "Like"
-        return event.index, page.thumb(event.index, liked, turns), gr.update(visible=not liked)
-
-    def explain(index: Any, reason: str | None, words: str, turns: Turns) -> tuple[str, Any, str]:
-        told = ": ".join(part for part in (reason or "", (words or "").strip()) if part)
-        return page.thumb(index, False, turns, told), gr.update(visible=False), ""
-
-    def pass_on(note: str, visitor: str, conversation: str | None, turns: Turns) -> tuple[Any, str, Any, str]:
-        conversation, told = page.contact(note or "", visitor, conversation, turns)
-        return conversation, told, gr.update(visible=False), ""
-
-    parts["chatbot"].like(
-        rate, parts["turns"], [parts["rated"], parts["status"], parts["reason_box"]], queue=False, **hidden
-    )
-    parts["reason_send"].click(
-        explain,
-        [parts["rated"], parts["reason"], parts["reason_text"], parts["turns"]],
-        [parts["status"], parts["reason_box"], parts["reason_text"]],
-        queue=False,
-        **hidden,
-    )
-    boxes, closed = [parts["contact_box"], parts["reason_box"]], gr.update(visible=False)
-    parts["contact"].click(lambda: (gr.update(visible=True), closed), None, boxes, queue=False, **hidden)
-    for close in (parts["contact_close"], parts["reason_close"]):
-        close.click(lambda: (closed, closed), None, boxes, queue=False, **hidden)
-    parts["contact_send"].click(
-        pass_on,
-        [parts["note"], *state],
-        [parts["conversation"], parts["status"], parts["contact_box"], parts["note"]],
-        queue=False,
-        **hidden,
-    )

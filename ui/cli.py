@@ -26,7 +26,7 @@ from ui.running import Bar, Home, Json, guarded, run_command, settings_of
 if TYPE_CHECKING:
     from assistant.settings import Settings
 
-COMMAND_NAMES = "serve ask ingest reindex search evaluate calibrate train doctor prepare backup restore".split()
+COMMAND_NAMES = "serve ask ingest reindex retention search evaluate calibrate train doctor prepare backup restore move-database".split()
 QUESTION_BYTES = 4 * 1024 * 1024
 """More is not read from standard input; the longest question that is answered is far shorter."""
 
@@ -156,6 +156,17 @@ def reindex(as_json: Json = False, home: Home = None) -> None:
     )
 
 
+@app.command(epilog="Example: rungs retention --days 90 --dry-run")
+def retention(
+    days: Annotated[int | None, typer.Option(min=1, help="Of silence; by default the setting retention_days.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many would go.")] = False,
+    as_json: Json = False,
+    home: Home = None,
+) -> None:
+    """Erase conversations in which nothing was written for so long; those that wait for a person stay."""
+    run_command("retention", {"days": days, "dry_run": dry_run}, home, as_json, printing.print_retention)
+
+
 @app.command(epilog='Example: rungs search "reset a password" -k 3')
 def search(
     text: Annotated[str | None, typer.Argument(help="What to search for.")] = None,
@@ -246,11 +257,35 @@ def restore(
         from assistant.home import owned
         from ui.backup import restore as make
 
-        folder = settings_of(home).home
+        settings = settings_of(home)
+        folder = settings.home
         with owned(folder):
-            done = make(folder, file)
+            done = make(folder, file, settings.database)
         printing.print_json(done) if as_json else typer.echo(
             f"{folder}: {done['files']} files, as of {done['made_at']}; database {done['database']}"
+        )
+
+    guarded(run)
+
+
+@app.command(epilog="Example: rungs move-database postgresql://rungs@db.internal/rungs")
+def move_database(
+    url: Annotated[str, typer.Argument(help="Of an empty PostgreSQL database; - reads it from standard input.")],
+    as_json: Json = False,
+    home: Home = None,
+) -> None:
+    """Copy everything from SQLite into PostgreSQL, all of it or nothing; then name it by the setting `database`."""
+
+    def run() -> None:
+        from assistant.home import owned
+        from ui.moving import move
+
+        settings = settings_of(home)
+        with owned(settings.home):
+            done = move(settings.database_url, sys.stdin.readline().strip() if url == "-" else url)
+        printing.print_json(done) if as_json else typer.echo(
+            f"{done['rows']:,} rows of {done['tables']} tables copied. The old file stays as it is. "
+            "Now set `database` to that URL (rungs.toml, RUNGS_DATABASE) and start Rungs."
         )
 
     guarded(run)

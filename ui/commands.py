@@ -79,6 +79,15 @@ def sources_remove(rungs: Rungs, arguments: Arguments, cancel: threading.Event) 
     yield {"result": {"source": named, "removed": rungs.store.remove(named)}}
 
 
+def retention(rungs: Rungs, arguments: Arguments, cancel: threading.Event) -> Steps:
+    """Erase conversations by age, or say how many would go."""
+    from assistant.erasure import erase_older
+
+    days = int(arguments.get("days") or rungs.settings.retention_days)
+    erased = erase_older(rungs.engine, days, dry_run=bool(arguments.get("dry_run")))
+    yield {"result": {"days": days, "dry_run": bool(arguments.get("dry_run")), **asdict(erased)}}
+
+
 def reindex(rungs: Rungs, arguments: Arguments, cancel: threading.Event) -> Steps:
     """Rebuild Chroma and the keywords from the catalogue."""
     import time
@@ -146,6 +155,7 @@ COMMANDS: Mapping[str, Command] = {
     "sources-list": sources_list,
     "sources-remove": sources_remove,
     "reindex": reindex,
+    "retention": retention,
     "search": search,
     "evaluate": evaluate,
     "calibrate": calibrate,

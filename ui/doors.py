@@ -35,6 +35,7 @@ DOORS = (
     Door("/readyz", "visitor", whole=True),
     Door("/metrics", "owner", "metrics", whole=True),
     Door("/login", "visitor", whole=True),
+    Door("/login/oidc", "visitor"),
     Door("/logout", "visitor", whole=True),
     Door("/setup", "visitor", whole=True),
     Door("/own", "visitor"),
@@ -57,6 +58,9 @@ DOORS = (
     Door("/", "visitor"),  # the chat page and what it loads
 )
 
+CHAT = ("/", "/live/conversation")
+"""The chat page's doors."""
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -73,25 +77,27 @@ def door_of(path: str) -> Door:
     return next(door for door in DOORS if _lies_behind(path, door))
 
 
-def judge(people: People, path: str, headers: Mapping[str, str]) -> Verdict:
+def judge(people: People, path: str, headers: Mapping[str, str], anonymous: bool = True) -> Verdict:
     """Whether a request may use a path.
 
     Args:
         people: who there is.
         path: of the request.
         headers: by lower-case name.
+        anonymous: whether the chat page is open to who has not logged in.
     """
     door = door_of(path)
+    role: Role = "user" if door.path in CHAT and not anonymous else door.role
     who = None
     if people.any:
         who = _person(people, headers) or _program(people, headers)
-    if door.role == "visitor" or not people.any:
+    if role == "visitor" or not people.any:
         return Verdict(True, who)
     if isinstance(who, Key):
         return Verdict(door.scope == "any" or door.scope in who.scopes, who, known=True)
     if who is None:
         return Verdict(False)
-    return Verdict(ROLES.index(who.role) >= ROLES.index(door.role), who, known=True)
+    return Verdict(ROLES.index(who.role) >= ROLES.index(role), who, known=True)
 
 
 def secret_of(headers: Mapping[str, str]) -> str:

@@ -10,11 +10,12 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from fastapi import FastAPI, Header, HTTPException
+from fastapi import FastAPI, Header, HTTPException, Request
 from fastapi.responses import StreamingResponse
 
 from assistant.bulletin import DESK, Bulletin, conversation_topic
 from assistant.errors import AssistantError
+from ui.visitors import visitor_of
 
 if TYPE_CHECKING:
     from assistant.build import Rungs
@@ -31,9 +32,12 @@ def add_live(app: FastAPI, rungs: Rungs) -> None:
     async def desk() -> StreamingResponse:
         return event_stream(changes(bulletin, DESK))
 
-    async def conversation(id: str, rungs_visitor: str = Header("", max_length=200)) -> StreamingResponse:
+    async def conversation(
+        request: Request, id: str, rungs_visitor: str = Header("", max_length=200)
+    ) -> StreamingResponse:
+        visitor = visitor_of(request.scope.get("rungs.who"), rungs_visitor)
         try:
-            await asyncio.to_thread(rungs.traces.open_conversation, rungs_visitor, "chat", id)
+            await asyncio.to_thread(rungs.traces.open_conversation, visitor, "chat", id)
         except AssistantError as error:
             raise HTTPException(404, str(error)) from error
         return event_stream(changes(bulletin, conversation_topic(id)))

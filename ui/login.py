@@ -47,8 +47,15 @@ class SetUp:
         return good and hmac.compare_digest(token.encode("utf-8", "replace"), self.token.encode())
 
 
-def add_login(app: FastAPI, people: People, set_up: SetUp) -> None:
-    """The routes."""
+def add_login(app: FastAPI, people: People, set_up: SetUp, provider: str = "") -> None:
+    """The routes.
+
+    Args:
+        app: gets them.
+        people: who there is.
+        set_up: the first owner's link.
+        provider: what the identity provider is called, where there is one.
+    """
     from limits import parse
     from limits.storage import MemoryStorage
     from limits.strategies import MovingWindowRateLimiter
@@ -56,7 +63,7 @@ def add_login(app: FastAPI, people: People, set_up: SetUp) -> None:
     tries, limiter = parse(TRIES), MovingWindowRateLimiter(MemoryStorage())
 
     async def login_page(next: str = "/console/") -> HTMLResponse:
-        return _page("Log in", _form(next))
+        return _page("Log in", _form(next) + _elsewhere(provider, next))
 
     async def log_in(
         request: Request, name: str = Form(max_length=200), password: str = Form(max_length=2000),
@@ -68,7 +75,7 @@ def add_login(app: FastAPI, people: People, set_up: SetUp) -> None:
         secret = await asyncio.to_thread(people.log_in, name, password)
         if secret is None:
             return _page("Log in", _form(next, name, WRONG), 401)
-        return _entered(request, secret, next)
+        return entered(request, secret, next)
 
     async def log_out(request: Request) -> Response:
         await asyncio.to_thread(people.log_out, secret_of({"cookie": request.headers.get("cookie", "")}))
@@ -91,7 +98,7 @@ def add_login(app: FastAPI, people: People, set_up: SetUp) -> None:
         except AssistantError as error:
             return _page("Make the first owner", _set_up_form(token, name, str(error)), 400)
         secret = await asyncio.to_thread(people.log_in, name, password)
-        return _entered(request, secret or "", "/console/")
+        return entered(request, secret or "", "/console/")
 
     app.add_api_route("/login", login_page, methods=["GET"], include_in_schema=False)
     app.add_api_route("/login", log_in, methods=["POST"], include_in_schema=False, response_model=None)
@@ -105,7 +112,8 @@ def login_address(path: str) -> str:
     return "/login?" + urlencode({"next": path})
 
 
-def _entered(request: Request, secret: str, wanted: str) -> Response:
+def entered(request: Request, secret: str, wanted: str) -> Response:
+    """Into the pages, with a fresh session."""
     answer = RedirectResponse(_own(wanted), 303)
     answer.set_cookie(
         COOKIE,
@@ -116,6 +124,11 @@ def _entered(request: Request, secret: str, wanted: str) -> Response:
         secure=request.url.scheme == "https",
     )
     return answer
+
+
+def login_page_html(next: str = "/console/", name: str = "", problem: str = "", status: int = 200) -> HTMLResponse:
+    """The login page, with what went wrong."""
+    return _page("Log in", _form(next, name, problem), status)
 
 
 def _own(wanted: str) -> str:
@@ -134,6 +147,14 @@ def _form(next: str, name: str = "", problem: str = "") -> str:
         f'value="{html.escape(next, quote=True)}">{_name(name)}{_password("current-password")}'
         "<button>Log in</button></form>"
     )
+
+
+def _elsewhere(provider: str, next: str) -> str:
+    """The way to the identity provider."""
+    if not provider:
+        return ""
+    address = html.escape(f"/login/oidc/?{urlencode({'next': next})}", quote=True)
+    return f'<p class="elsewhere"><a href="{address}">Log in with {html.escape(provider)}</a></p>'
 
 
 def _set_up_form(token: str, name: str = "", problem: str = "") -> str:

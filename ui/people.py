@@ -160,15 +160,43 @@ class People:
             row = connection.execute(
                 select(accounts.c.name, accounts.c.password).where(accounts.c.name == name.strip().lower())
             ).first()
-        if not _verified(row.password if row else _NOBODY, password) or row is None:
+        hashed = row.password if row and row.password else _NOBODY  # who comes by a provider has no password
+        if not _verified(hashed, password) or row is None:
             return None
+        return self._begun(row.name)
+
+    def _begun(self, name: str) -> str:
         secret = secrets.token_urlsafe(SECRET_BYTES)
         now = time.time()
         with writing(self._engine) as connection:
             connection.execute(delete(sessions).where(sessions.c.ends < now))
-            fresh = {"hash": _digest(secret), "account": row.name, "ends": now + SESSION_SECONDS}
+            fresh = {"hash": _digest(secret), "account": name, "ends": now + SESSION_SECONDS}
             connection.execute(insert(sessions), fresh)
         return secret
+
+    def log_in_by(self, identity: str, wanted: str, role: Role) -> str:
+        """A session for somebody whom an identity provider knows; their account is made at their first login.
+
+        Args:
+            identity: the provider's issuer and subject.
+            wanted: what they are called there; a name that somebody has already gets a number.
+            role: what they may do from now on.
+
+        Raises:
+            AssistantError: the first account must be an owner's.
+        """
+        with writing(self._engine) as connection:
+            same = accounts.c.identity == identity
+            name = connection.scalar(select(accounts.c.name).where(same))
+            if name is None:
+                if role != "owner" and not connection.scalar(select(func.count()).select_from(accounts)):
+                    raise AssistantError("the first account must be an owner's: rungs accounts create-owner NAME")
+                name = _free(connection, wanted)
+                row = {"name": name, "role": role, "password": "", "made_at": _now(), "identity": identity}
+                connection.execute(insert(accounts), row)
+            else:
+                connection.execute(update(accounts).where(same).values(role=role))
+        return self._begun(name)
 
     def who(self, secret: str) -> Account | None:
         """Whose session it is; None where it is none, or over."""
@@ -242,6 +270,14 @@ def _check_owner_stays(connection: Connection, name: str) -> None:
     owners = connection.scalar(select(func.count()).select_from(accounts).where(accounts.c.role == "owner"))
     if role == "owner" and owners == 1:
         raise AssistantError(f"{name} is the last owner. Make another one first.")
+
+
+def _free(connection: Connection, wanted: str) -> str:
+    """A name like the wanted one that nobody has."""
+    bare = re.sub(r"[^a-z0-9._@+-]+", "-", wanted.lower()).strip("-._@+")[:56] or "user"
+    taken = set(connection.scalars(select(accounts.c.name).where(accounts.c.name.startswith(bare, autoescape=True))))
+    numbered = (f"{bare}-{number}" for number in range(2, len(taken) + 3))
+    return next(name for name in (bare, *numbered) if name not in taken)
 
 
 def _key(row: object) -> Key:

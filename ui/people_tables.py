@@ -18,6 +18,8 @@ accounts = Table(
     Column("role", Text, nullable=False),
     Column("password", Text, nullable=False),
     Column("made_at", Text, nullable=False),
+    Column("identity", Text),
+    Index("accounts_by_identity", "identity", unique=True),
 )
 sessions = Table(
     "sessions",

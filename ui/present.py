@@ -117,6 +117,38 @@ def stopped_html(text: str) -> str:
     return f'<div class="answer">{prose(text) if text else ""}<p class="sure">Stopped.</p></div>'
 
 
+def agent_html(name: str, text: str) -> str:
+    """What a person from support wrote, under their name."""
+    return f'<div class="answer person"><div class="who">{escaped(name)} from support</div>{prose(text)}</div>'
+
+
+def system_html(text: str) -> str:
+    """What the desk tells: somebody joined, somebody left."""
+    return f'<div class="system-line">{escaped(text)}</div>'
+
+
+def banner_html(state: str, agent: str = "") -> str:
+    """Who is spoken to, where it is not the assistant alone."""
+    if state == "in_progress":
+        told = f"You are talking to <strong>{escaped(agent)}</strong> from support."
+    elif state == "waiting":
+        told = "Waiting for a person. The assistant still answers; this page tells you when somebody joins."
+    else:
+        return ""
+    return f'<div class="banner {state}" role="status">{told}</div>'
+
+
+def account_html(name: str, has_accounts: bool) -> str:
+    """Who is logged in on the chat page, and the way in or out."""
+    if name:
+        out = '<form method="post" action="/logout"><button type="submit">Log out</button></form>'
+        return f'<div class="account"><span>Logged in as <strong>{escaped(name)}</strong></span>{out}</div>'
+    if not has_accounts:
+        return ""
+    told = "Log in to find your conversations on every device."
+    return f'<div class="account"><a href="/login?next=/">Log in</a><span>{told}</span></div>'
+
+
 def problem_html(message: str) -> str:
     """Something that went wrong, in words."""
     return f'<div class="answer problem"><p>{escaped(message)}</p></div>'

@@ -33,6 +33,8 @@ def settings_html(settings: Settings, origins: Mapping[str, str]) -> str:
 
 def _value(settings: Settings, name: str) -> str:
     value = getattr(settings, name)
+    if isinstance(value, (int, float)):  # answer_tokens is no secret
+        return str(value)
     if value not in ("", None) and (not Settings.model_fields[name].repr or _SECRET.search(name)):
         return HIDDEN
     return _LOGIN.sub(r"\1:•••@", str(_masked(value))) if value not in ("", None, [], {}) else "-"

@@ -306,4 +306,22 @@ def print_backup(result: Mapping[str, Any]) -> None:
     """A backup that was written."""
     say(f"{result['file']}: {result['bytes'] / 1e6:.1f} MB")
     if result["database"] == "elsewhere":
-        typer.echo("The database is PostgreSQL's: back it up with pg_dump at the same time.")
+        typer.echo(
+            "The database is not in it: pg_dump is not installed here. Install PostgreSQL's client programs, or run "
+            "pg_dump --format=custom where they are."
+        )
+
+
+def print_retention(result: dict[str, Any]) -> None:
+    """What went by age, or would go."""
+    done = "would be erased" if result["dry_run"] else "erased"
+    typer.echo(
+        f"{result['conversations']} conversations {done}: nothing was written in them for {result['days']} days."
+    )
+    if result["corrections"]:
+        typer.echo(
+            f"{result['corrections']} approved corrections among them: retrain or retire adapters that were trained "
+            "on corrections until now (rungs adapters list)."
+        )
+    if not result["dry_run"] and not result["wiped"]:
+        typer.echo("Their last traces on the disk are overwritten with the next erasure; the database was busy.")

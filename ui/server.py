@@ -45,7 +45,7 @@ WAITING_MAX = 40
 """Questions that may wait for the engine; later ones are told that it is busy."""
 
 FILE_MAX = "64mb"
-"""Of a file that is dropped on the console: a document or training rows; the chat page takes no files."""
+"""Of a file that is dropped on the console: a document or training rows. The chat page's: `assistant/attachments.py`."""
 
 
 def _chat(rungs: Rungs, _background: Background) -> Any:
@@ -117,7 +117,10 @@ def create_app(
     app.include_router(console_files_router(rungs))
     _add_mcp(app, rungs, admission)
     _add_deliveries(app, rungs, webhooks)
-    add_login(app, people, set_up or SetUp(people))
+    settings = rungs.settings
+    if settings.oidc_issuer:
+        import_module("ui.oidc").add_oidc(app, rungs.engine, settings, people)
+    add_login(app, people, set_up or SetUp(people), settings.oidc_name if settings.oidc_issuer else "")
     background = Background(rungs)
     app.router.lifespan_context = _closing(app.router.lifespan_context, background)
     app.mount("/own", StaticFiles(directory=STATIC))
@@ -130,7 +133,7 @@ def create_app(
         app = _mounted(app, make(rungs, background), path, rungs)
     app.add_middleware(OwnPagesAlone, allow_origins=[])
     app.add_middleware(
-        Doorkeeper, port=port, people=people, hosts=rungs.settings.hosts
+        Doorkeeper, port=port, people=people, hosts=rungs.settings.hosts, anonymous=rungs.settings.anonymous_chat
     )  # last, so outermost: it sees every request first
     return app
 
@@ -148,11 +151,13 @@ def serve(settings: Settings) -> None:
         import uvicorn
 
         from assistant.build import build
+        from assistant.erasure import AgeKeeper
         from ui.login import SetUp
         from ui.people import People
 
         signal.signal(signal.SIGTERM, _leave)  # uvicorn raises it again once it has stopped
         rungs = build(settings)
+        keeper = AgeKeeper(rungs.engine, settings.retention_days)
         try:
             rungs.traces.close_open()
             if settings.demo:
@@ -167,6 +172,7 @@ def serve(settings: Settings) -> None:
                 config = uvicorn.Config(app, **listening(settings))
                 uvicorn.Server(config).run(sockets=[listener])
         finally:
+            keeper.close()
             rungs.close()
 
 
@@ -206,6 +212,8 @@ def load_demo(rungs: Rungs) -> None:
 def _mounted(app: FastAPI, blocks: Any, path: str, rungs: Rungs) -> FastAPI:
     import gradio as gr
 
+    from assistant.attachments import BYTES_MAX
+
     blocks.queue(max_size=WAITING_MAX, default_concurrency_limit=rungs.settings.slots + 6, api_open=False)
     mounted: FastAPI = gr.mount_gradio_app(
         app,
@@ -215,7 +223,7 @@ def _mounted(app: FastAPI, blocks: Any, path: str, rungs: Rungs) -> FastAPI:
         run_history=False,
         enable_monitoring=False,
         show_error=False,
-        max_file_size="1kb" if path == "/" else FILE_MAX,
+        max_file_size=BYTES_MAX if path == "/" else FILE_MAX,
         mcp_server=False,
         ssr_mode=False,
         pwa=False,

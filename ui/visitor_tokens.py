@@ -18,7 +18,8 @@ from sqlalchemy.exc import IntegrityError
 
 from assistant.errors import AssistantError
 from knowledge.database import reading, writing
-from ui.site_tables import identity_uses, server_secrets
+from ui.server_secrets import kept
+from ui.site_tables import identity_uses
 from ui.sites import Site, Sites
 
 AUDIENCE = "rungs-widget"
@@ -59,7 +60,7 @@ class VisitorTokens:
     def __init__(self, engine: Engine, sites: Sites) -> None:
         self._engine = engine
         self._sites = sites
-        self._secret = _kept(engine, SIGNING)
+        self._secret = kept(engine, SIGNING)
 
     def give(self, visitor: Visitor) -> str:
         """A token for a visitor, good for `TOKEN_SECONDS`."""
@@ -153,21 +154,6 @@ class VisitorTokens:
                 by = connection.scalar(select(identity_uses.c.visitor).where(identity_uses.c.digest == digest))
             if by != visitor:
                 raise BadToken("this identity was used by another browser.", "identity") from error
-
-
-def _kept(engine: Engine, name: str) -> str:
-    """A secret of this deployment, made when first needed; several processes agree on one."""
-    with reading(engine) as connection:
-        found = connection.scalar(select(server_secrets.c.value).where(server_secrets.c.name == name))
-    if found:
-        return str(found)
-    try:
-        with writing(engine) as connection:
-            connection.execute(insert(server_secrets), {"name": name, "value": secrets.token_urlsafe(48)})
-    except IntegrityError:  # another process was quicker
-        pass
-    with reading(engine) as connection:
-        return str(connection.scalar(select(server_secrets.c.value).where(server_secrets.c.name == name)))
 
 
 def _digest(text: str) -> str:

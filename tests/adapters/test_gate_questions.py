@@ -3,6 +3,7 @@
 import json
 import tomllib
 from collections import Counter
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import pytest
 from adapters.dataset import TrainingSet
 from adapters.errors import BadGate
 from adapters.gate_questions import Budget, crossed, fixed, planted, questions
-from adapters.gate_types import GateQuestion
+from adapters.gate_types import GateQuestion, Reply, Side
 from adapters.types import Example, Passage
+from tests.adapters.gate_sides import candidate, gated, world
 
 ROOT = Path(__file__).resolve().parents[2]
 ATTACKS = [
@@ -69,9 +71,31 @@ def test_nothing_of_the_training_part_is_asked_with_its_passages() -> None:
     assert not any(question.passages for question in made if question.check == "memory")
 
 
-def test_most_memory_questions_were_trained_on() -> None:
+def test_what_is_asked_from_memory_was_trained_on() -> None:
     memory = Counter(q.id.split(":")[1] for q in questions(training_set()) if q.check == "memory")
-    assert memory["train"] > memory["test"] + memory["validation"] > 0
+    assert memory == {"train": 40}
+
+
+def test_where_too_little_was_trained_on_the_held_out_part_fills_up() -> None:
+    few = replace(training_set(), train=training_set().train[:25])
+    memory = Counter(q.id.split(":")[1] for q in questions(few) if q.check == "memory")
+    assert memory["train"] == 25 and memory.total() == 40
+
+
+def test_a_candidate_that_learned_every_eighth_row_by_heart_is_refused_for_it() -> None:
+    """The rows that it could not have learned used to hide it: 8 % instead of 12 % recited."""
+    asked = [q for q in questions(training_set()) if q.check == "memory"]
+    order = [q.id for q in asked]
+
+    def recites(question: GateQuestion, side: Side) -> Reply | None:
+        if question.check != "memory":
+            return None
+        knows = side == "candidate" and ":train:" in question.id and order.index(question.id) % 8 == 0
+        return Reply(question.golds[0] if knows else "No idea.", (-0.1,))
+
+    others = [question for question in world() if question.check != "memory"]
+    report = gated(candidate(), [*others, *asked], instead=recites).report
+    assert report.verdict == "refuse" and "by heart" in report.reasons[0]
 
 
 def test_crossed_rows_show_as_many_passages_of_other_documents() -> None:

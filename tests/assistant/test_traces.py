@@ -395,7 +395,7 @@ def test_opening_again_keeps_everything_and_both_rooms_share_the_file(engine: En
     again = TraceStore(engine)
     assert again.load(trace_id).answer.text == "because"
     with engine.connect() as connection:
-        assert connection.scalar(text("SELECT version_num FROM alembic_version_assistant")) == "a0004"
+        assert connection.scalar(text("SELECT version_num FROM alembic_version_assistant")) == "a0006"
 
 
 def test_the_migrations_make_exactly_the_tables_that_the_code_uses(engine: Engine) -> None:

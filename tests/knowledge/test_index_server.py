@@ -192,7 +192,7 @@ def proxy(target: str, token: str) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(content)
 
-        do_GET = do_POST = do_DELETE = do_PUT = _pass_on
+        do_GET = do_POST = do_DELETE = do_PUT = _pass_on  # noqa: N815
 
         def log_message(self, *_: object) -> None: ...
 

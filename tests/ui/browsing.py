@@ -26,7 +26,7 @@ FLAGS = (
     "--disable-component-update --disable-sync"
 ).split()
 RUNGS = "from ui.cli import main; main()"
-MILLISECONDS = 15_000
+MILLISECONDS = 60_000
 START_SECONDS = 180
 ACCEPTS_RAG = {
     "levels": {

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from assistant.errors import AssistantError
+from tests import postgres
 from tests.ui.serving import CommandLine
 from ui.backup import ABOUT, restore
+from ui.dump import can_dump
 
 
 def test_what_was_known_is_known_again(rungs: CommandLine, pages: Path, tmp_path: Path) -> None:
@@ -69,3 +71,56 @@ def test_what_is_no_backup_is_said(tmp_path: Path, content: bytes) -> None:
 
 def test_a_backup_that_cannot_be_written_says_so(rungs: CommandLine, tmp_path: Path) -> None:
     assert rungs.refused("backup", str(tmp_path / "no" / "folder" / "x.tar"))
+
+
+def known(rungs: CommandLine, pages: Path) -> None:
+    """Knowledge, a corrected question and an owner."""
+    rungs("ingest", str(pages))
+    asked = rungs.json("ask", "How is a lamp switched on?")
+    rungs("examples", "correct", asked["trace_id"], "--text", "Pull it.", "--approve", "--consent")
+    rungs("accounts", "create-owner", "ann", stdin="correct horse battery\n")
+
+
+@pytest.mark.skipif(not can_dump(), reason="no pg_dump on this machine")
+def test_a_server_database_is_backed_up_and_restored(
+    rungs: CommandLine, postgresql: postgres.Server, pages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (postgresql.make() for _ in range(2))
+    one, other = rungs, CommandLine(tmp_path / "other")
+    monkeypatch.setenv("RUNGS_DATABASE", first)
+    known(one, pages)
+    file = tmp_path / "backup.tar"
+    assert one.json("backup", str(file))["database"] == "included"
+    monkeypatch.delenv("RUNGS_DATABASE")
+    assert "setting `database`" in other.refused("restore", str(file))
+    monkeypatch.setenv("RUNGS_DATABASE", first)
+    assert "holds tables already" in other.refused("restore", str(file))
+    monkeypatch.setenv("RUNGS_DATABASE", second)
+    other.json("restore", str(file))
+    assert not (other.home / "rungs.dump").exists() and not (other.home / "rungs.db").exists()
+    held = [one.json(*command) for command in (("sources", "list"), ("accounts", "list"))]
+    assert held == [other.json(*command) for command in (("sources", "list"), ("accounts", "list"))]
+    assert other.json("search", "red lever")["results"][0]["document"] == "lamps.md"
+    monkeypatch.delenv("RUNGS_DATABASE")
+    for url in (first, second):
+        postgresql.drop(url)
+
+
+def test_a_home_moves_to_a_server_with_everything(
+    rungs: CommandLine, pages: Path, postgresql: postgres.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = postgresql.make()
+    known(rungs, pages)
+    before = {name: rungs.json(name, "list") for name in ("sources", "examples", "accounts")}
+    found = [row["document"] for row in rungs.json("search", "red lever")["results"]]
+    assert rungs.json("move-database", url)["rows"] > 10
+    assert "not empty" in rungs.refused("move-database", url)
+    monkeypatch.setenv("RUNGS_DATABASE", url)
+    assert {name: rungs.json(name, "list") for name in before} == before
+    assert [row["document"] for row in rungs.json("search", "red lever")["results"]] == found
+    rungs("accounts", "add", "ben", "--role", "agent", stdin="correct horse battery\n")
+    assert [account["name"] for account in rungs.json("accounts", "list")["accounts"]] == ["ann", "ben"]
+    assert rungs.json("ask", "How is a lamp switched on?")["trace_id"]
+    assert "unset `database`" in rungs.refused("move-database", url)
+    monkeypatch.delenv("RUNGS_DATABASE")
+    postgresql.drop(url)

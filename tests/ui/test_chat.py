@@ -17,6 +17,7 @@ from assistant.settings import Settings
 from assistant.types import Climbing, Event, Question, Words
 from knowledge.ingest import ingest
 from tests.ui.serving import write_pages
+from ui.budgets import Budgets
 from ui.chat import UNEXPECTED, ChatPage, build_chat, messages
 
 MINE, THEIRS = "a" * 32, "b" * 32
@@ -34,7 +35,7 @@ def rungs(tmp_path: Path) -> Iterator[Rungs]:
 
 @pytest.fixture
 def page(rungs: Rungs) -> ChatPage:
-    return ChatPage(rungs, {})
+    return ChatPage(rungs, Budgets(rungs.engine, {}))
 
 
 def asked(page: ChatPage, text: str, visitor: str, conversation: str | None = None) -> tuple[Any, ...]:
@@ -56,7 +57,7 @@ class Says:
 
 def saying(page: ChatPage, *events: Event | Exception) -> ChatPage:
     assistant: Any = Says(*events)
-    return ChatPage(replace(page.rungs, assistant=assistant), {})
+    return replace(page, rungs=replace(page.rungs, assistant=assistant))
 
 
 def test_a_question_cannot_enter_another_visitors_conversation(page: ChatPage, rungs: Rungs) -> None:
@@ -74,7 +75,7 @@ def test_another_visitors_conversation_is_neither_shown_nor_handed_off_nor_retri
     theirs, turns, *_ = asked(page, LAMP, THEIRS)
     conversation, shown, *_ = page.load(MINE, theirs)
     assert conversation is None and shown == ()
-    passed_on, _ = page.contact("help", MINE, theirs, ())
+    passed_on, _ = page.contact("help", MINE, theirs, (), REQUEST)
     assert passed_on != theirs
     list(page.again(1, "", MINE, theirs, turns, REQUEST))
     assert [turn.question for turn in rungs.traces.turns(theirs)] == [LAMP]

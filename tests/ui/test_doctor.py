@@ -9,6 +9,8 @@ import pytest
 from assistant.confidence import Calibration, LevelConfidence, to_json
 from assistant.models import weights
 from assistant.settings import Settings
+from tests import postgres
+from tests.chroma import ChromaServer
 from tests.ui.serving import CommandLine
 from ui.doctor import CHECKS, Check, examine
 
@@ -158,7 +160,7 @@ def test_an_unexpected_error_of_a_library_is_a_finding_with_its_name(
         def __init__(self, *_: object) -> None:
             raise RuntimeError("the library fell over")
 
-    monkeypatch.setattr("knowledge.store.KnowledgeStore", Broken)
+    monkeypatch.setattr("assistant.build.KnowledgeStore", Broken)
     checks = checked(home)
     assert sick(checks) == {"index", "calibration"}
     assert checks["index"].detail == "RuntimeError: the library fell over" and "fell over" in caplog.text
@@ -190,3 +192,32 @@ def test_the_real_embedded_model_is_found_in_order(prepared_home: Path, home: Pa
     checks = checked(home, model="embedded", embedder="minilm")
     assert sick(checks) <= {"calibration"}
     assert "hash is right" in checks["weights"].detail and "answers" in checks["model"].detail
+
+
+def test_a_server_database_and_a_chroma_server_are_looked_at(
+    home: Path, postgresql: postgres.Server, chroma_of_session: ChromaServer
+) -> None:
+    url = postgresql.make()
+    checks = checked(home, database=url, chroma=chroma_of_session.url)
+    assert sick(checks) == {"calibration"}
+    assert "PostgreSQL database" in checks["database"].detail and "UTF8" in checks["database"].detail
+    assert "answers, version" in checks["chroma"].detail
+    postgresql.drop(url)
+
+
+def test_servers_that_are_not_there_are_named_without_their_secrets(home: Path) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # bound and not listening: nobody else's, and refused
+        place = f"127.0.0.1:{nobody.getsockname()[1]}"
+        database = f"postgresql://rungs:s3cret@{place}/rungs"
+        checks = checked(home, database=database, chroma=f"http://{place}", chroma_key="t0ken")
+    assert {"database", "chroma", "index"} <= sick(checks)
+    assert "cannot be reached" in checks["database"].detail and "does not answer" in checks["chroma"].detail
+    assert "s3cret" not in str(checks) and "t0ken" not in str(checks)
+
+
+def test_a_database_that_cannot_store_every_letter_is_named(home: Path, postgresql: postgres.Server) -> None:
+    postgresql.execute("CREATE DATABASE latin ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0")
+    checks = checked(home, database=postgresql.url("latin"))
+    assert not checks["database"].ok and "UTF8" in checks["database"].fix
+    postgresql.execute("DROP DATABASE latin WITH (FORCE)")

@@ -18,6 +18,8 @@ from assistant.build import Rungs, build
 from tests.ui.test_server import settings_of
 from ui.live import add_live
 
+ME = "a" * 32
+
 
 @contextmanager
 def listening(app: FastAPI) -> Iterator[str]:
@@ -52,10 +54,10 @@ def url(rungs: Rungs) -> Iterator[str]:
 
 
 def test_a_visitor_hears_of_their_conversation_at_once(rungs: Rungs, url: str) -> None:
-    mine = rungs.traces.open_conversation("me", "chat")
+    mine = rungs.traces.open_conversation(ME, "chat")
     with (
         httpx.Client(trust_env=False, timeout=10) as client,
-        client.stream("GET", f"{url}/live/conversation/{mine}", headers={"rungs-visitor": "me"}) as answer,
+        client.stream("GET", f"{url}/live/conversation/{mine}", headers={"rungs-visitor": ME}) as answer,
     ):
         lines = answer.iter_lines()
         assert next(lines) == "event: changed"
@@ -66,15 +68,15 @@ def test_a_visitor_hears_of_their_conversation_at_once(rungs: Rungs, url: str) -
         assert time.monotonic() - said_at < 2
 
 
-@pytest.mark.parametrize("visitor", ["", "another"])
+@pytest.mark.parametrize("visitor", ["", "another", "account eva", "b" * 32])
 def test_nobody_hears_of_a_strangers_conversation(rungs: Rungs, url: str, visitor: str) -> None:
-    mine = rungs.traces.open_conversation("me", "chat")
+    mine = rungs.traces.open_conversation(ME, "chat")
     answer = httpx.get(f"{url}/live/conversation/{mine}", headers={"rungs-visitor": visitor}, trust_env=False)
     assert answer.status_code == 404
 
 
 def test_an_agent_hears_of_a_hand_off(rungs: Rungs, url: str) -> None:
-    mine = rungs.traces.open_conversation("me", "chat")
+    mine = rungs.traces.open_conversation(ME, "chat")
     with (
         httpx.Client(trust_env=False, timeout=10) as client,
         client.stream("GET", f"{url}/live/desk") as answer,

@@ -14,7 +14,8 @@ depends_on = None
 def upgrade() -> None:
     op.create_table(
         "gap_decisions",
-        sa.Column("question", sa.Text, sa.ForeignKey("questions.id", ondelete="CASCADE"), primary_key=True),
+        sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
+        sa.Column("question", sa.Text, sa.ForeignKey("questions.id", ondelete="CASCADE"), nullable=False, unique=True),
         sa.Column("decision", sa.Text, nullable=False),
         sa.Column("decided_by", sa.Text, nullable=False),
         sa.Column("decided_at", sa.Text, nullable=False),
