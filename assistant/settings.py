@@ -145,7 +145,8 @@ def read_settings(**flags: Any) -> Settings:
         raise BadSettings("settings: " + "; ".join(_in_words(e) for e in error.errors())) from error
     except SettingsError as error:  # only mappings and lists are more than texts there
         raise BadSettings(
-            "settings: RUNGS_ADAPTERS, RUNGS_HOSTS, RUNGS_LANGUAGES, RUNGS_PROXIES or RUNGS_PERSON_TOPICS is no JSON. Write them like "
+            "settings: RUNGS_ADAPTERS, RUNGS_HOSTS, RUNGS_LANGUAGES, RUNGS_PROXIES or RUNGS_PERSON_TOPICS is no JSON. "
+            "Write them like "
             '{"default": "house"} and ["name"].'
         ) from error
     except tomllib.TOMLDecodeError as error:
