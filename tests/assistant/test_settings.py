@@ -55,7 +55,13 @@ def test_every_setting_can_come_from_the_environment(name: str, monkeypatch: pyt
     default = Settings.model_fields[name].default
     values = {"demo": "false", "model": "scripted", "rag_answers_by": "quoting", "connect_seconds": "7.5"}
     values |= {"adapters": '{"docs": "manual"}', "hosts": '["support.example.com"]'}
-    values |= {"person_topics": '["refund"]', "languages": '["en", "de"]', "proxies": '["10.0.0.1"]'}
+    values |= {
+        "person_topics": '["refund"]',
+        "anonymous_chat": "false",
+        "languages": '["en", "de"]',
+        "proxies": '["10.0.0.1"]',
+    }
+    values |= {"webhook_private": "true"}
     text = values.get(name) or ("777" if isinstance(default, (int, float)) else "elsewhere")
     monkeypatch.setenv(f"RUNGS_{name.upper()}", "33" if name in ("slots", "passages") else text)
     settings = read_settings()
