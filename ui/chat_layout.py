@@ -54,6 +54,7 @@ def layout(question_characters: int) -> Mapping[str, Any]:
         height="100%",
         min_height=280,
         layout="panel",
+        group_consecutive_messages=False,
     )
     parts["banner"] = gr.HTML("", elem_id="banner")
     with gr.Group(visible=False, elem_id="reason-box") as parts["reason_box"]:
