@@ -79,7 +79,8 @@ def train(folder: Path, dry_run: float | None = None) -> None:
     if _is_first():
         job.tell(folder, "stage", label="saving the adapter")
         _save_adapter(folder, model)
-        loss = trainer.evaluate()["eval_loss"] if held_out else None
+    loss = trainer.evaluate()["eval_loss"] if held_out else None  # every process has its share of it
+    if _is_first():
         job.write_result(folder, {**watch.result(), "loss_held_out": loss})
         job.tell(folder, "trained")
 
@@ -145,7 +146,7 @@ def _trainer(
     from adapters.trainer import AnswerTrainer, Collator, Watch
 
     on_gpu = torch.cuda.is_available()
-    steps = math.ceil(len(rows) / the.recipe.batch)
+    steps = math.ceil(len(rows) / (the.recipe.batch * _processes()))
     arguments = SFTConfig(
         output_dir=str(folder),
         per_device_train_batch_size=the.recipe.batch,
@@ -223,13 +224,28 @@ def _save_adapter(folder: Path, model: Any) -> None:
 
 
 def _be_considerate() -> None:
-    """Let whoever answers questions go first; leave the network alone."""
+    """Leave the network alone, and let whoever answers questions go first."""
     os.environ.update(HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1", TOKENIZERS_PARALLELISM="false")
     os.environ.update(HF_HUB_DISABLE_PROGRESS_BARS="1", TRANSFORMERS_VERBOSITY="error", TQDM_DISABLE="1")
     warnings.filterwarnings("ignore")
+    step_aside()
+
+
+def step_aside() -> None:
+    """Let this process, and the session that it leads, come after everybody else.
+
+    Where Linux shares time out by sessions first, a nice value counts within one only. A session that somebody else
+    leads stays as it is: a server or a shell may live in it.
+    """
     os.nice(19)
-    with suppress(OSError):  # where Linux shares time out by sessions first, a nice value counts within one only
-        Path("/proc/self/autogroup").write_text("19", encoding="ascii")
+    if os.getsid(0) == os.getpid():
+        with suppress(OSError):
+            Path("/proc/self/autogroup").write_text("19", encoding="ascii")
+
+
+def _processes() -> int:
+    """How many train together, where `accelerate launch` started several."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def _is_first() -> bool:

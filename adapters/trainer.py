@@ -84,9 +84,9 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         if self.steps_here == 1:
             self._measured_from, self.tokens_before = time.monotonic(), self.tokens_before + self.tokens
             self.tokens = 0
-        if self.dry_run is not None and time.monotonic() - self._started >= self.dry_run:
+        if self.dry_run is not None and _any(time.monotonic() - self._started >= self.dry_run, args):
             control.should_training_stop = True
-        if (self.folder / job.CANCEL).exists():
+        if _any((self.folder / job.CANCEL).exists(), args):
             control.should_training_stop = control.should_save = True
             self.stopped = "cancelled"
 
@@ -164,7 +164,7 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
         """Mean negative log-likelihood of the answers' tokens, nats."""
         labels = inputs.pop("labels")
         if model.training:
-            self.watch.tokens += int(inputs["attention_mask"].sum())
+            self.watch.tokens += int(inputs["attention_mask"].sum()) * self.accelerator.num_processes
         first = int((labels != IGNORED).any(0).int().argmax())
         kept = labels.shape[1] - first + 1  # the token before the first answer token predicts it
         outputs = model(**inputs, logits_to_keep=kept, use_cache=False)
@@ -224,6 +224,15 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
             for name, parameter in self._trained().items()
             for key, value in state[parameter].items()
         }
+
+
+def _any(here: bool, args: TrainingArguments) -> bool:
+    """Whether it is so in any of the processes that train together: one that stopped alone would keep the others."""
+    if args.world_size == 1:
+        return here
+    told = torch.tensor([int(here)], device=args.device)
+    torch.distributed.all_reduce(told, torch.distributed.ReduceOp.MAX)
+    return bool(told.item())
 
 
 def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

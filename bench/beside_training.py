@@ -1,7 +1,8 @@
 """Answering while an adapter is trained: `python -m bench.beside_training ROWS.jsonl`.
 
-Answers of level lora, one after another as a person would ask them, on an idle machine and beside a training of the
-same home. The training stands still while it is answered; what that costs the answers is what is measured.
+Answers of level lora, one after another as a person would ask them: without a training, beside a training of the same
+home, and without it again, so that other work that comes or goes does not pass for the training's. The training
+stands still while it is answered; what that costs the answers is what is measured.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from assistant.types import Question
 from bench import sets
 from bench.homes import open_home, open_model
 
-QUESTIONS = 24
+QUESTIONS = 12
 THINKS_SECONDS = 1.5
 """Between two questions the training goes on."""
-ROWS = 300
+ROWS = 200
 
 
 def main() -> None:
@@ -40,6 +41,8 @@ def main() -> None:
         job.write_rows(folder, job.GENERAL, [])
         jobs.start(folder)
         while job.state(folder)["step"] < 3:
+            if job.state(folder)["stage"] == "failed":
+                raise SystemExit(job.state(folder)["reason"])
             time.sleep(1)
         before = job.state(folder)["step"]
         beside = answer(rungs, asked[4:])
@@ -48,6 +51,7 @@ def main() -> None:
         while job.is_running(folder):
             time.sleep(1)
         jobs.discard(folder)
+        idle += answer(rungs, asked[4:])
     model.close()
     print(f"idle {median(idle):.2f} s, beside a training {median(beside):.2f} s: {median(idle) / median(beside):.2f}")
     print(f"the training made {steps} steps meanwhile")

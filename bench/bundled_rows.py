@@ -1,8 +1,9 @@
-"""The rows that the bundled adapter learns from: `python -m bench.bundled_rows OUT.jsonl`.
+"""The rows that the bundled adapter learns from: `python -m bench.bundled_rows OUT.jsonl [SET=ROWS...]`.
 
 Train rows of the public sets, each with the evidence that serving would show for it, found in a home that holds only
 documents of the train split. An answer is the gold span, or the one to three shown sentences that answer; a question
 of another home is declined. Mostly answers: with half of the rows unanswerable, a small model learned to decline all.
+Two or more sets can be named, with fewer rows, where a bench needs some soon.
 """
 
 from __future__ import annotations
@@ -58,15 +59,16 @@ def main() -> None:
     model = open_model()
     answered: list[dict[str, Any]] = []
     declined: list[dict[str, Any]] = []
-    homes = {name: _open(name) for name in ROWS}
+    counts = {name: int(rows) for name, _, rows in (given.partition("=") for given in sys.argv[2:])} or ROWS
+    homes = {name: _open(name) for name in counts}
     for name, find in homes.items():
-        for row in track(sets.draw(_rows(name), ROWS[name]), name):
+        for row in track(sets.draw(_rows(name), counts[name]), name):
             answered += _answered(name, row, find, model)
     wanted = round(len(answered) * DECLINED / (1 - DECLINED))
-    names = list(ROWS)
+    names = list(homes)
     for row in sets.draw(answered, round(wanted * TWINS)):
         declined += _twin(row)
-    foreign = [_foreign_to(names, i, row) for i, row in enumerate(_foreign(wanted - len(declined)))]
+    foreign = [_foreign_to(names, i, row) for i, row in enumerate(_foreign(names, wanted - len(declined)))]
     for source, name, row in track(foreign, "declined"):
         declined.append(_declined(source, name, row, homes[name], model))
     with out.open("w", encoding="utf-8") as file:
@@ -164,11 +166,11 @@ def _twin(row: dict[str, Any]) -> list[dict[str, Any]]:
     return [{**row, "id": f"{row['id']}-twin", "passages": left, "answer": DECLINE, "expect": "decline"}]
 
 
-def _foreign(count: int) -> list[tuple[str, GoldenRow]]:
+def _foreign(names: Sequence[str], count: int) -> list[tuple[str, GoldenRow]]:
     """Questions of no home: half from out of scope and banking, half of the sets for one another's homes."""
     rows = [("banking77" if "bank" in row.id else "clinc-oos", row) for row in sets.foreign_rows("train", count // 2)]
-    each = (count - len(rows)) // len(ROWS) + 1
-    for name in ROWS:
+    each = (count - len(rows)) // len(names) + 1
+    for name in names:
         rows += [(name, row) for row in sets.draw(_rows(name)[::-1], each)]
     return rows[:count]
 

@@ -29,6 +29,8 @@ from knowledge.types import IngestReport
 
 HOMES = Path(__file__).resolve().parents[1] / ".bench"
 NAMES = ("demo", "squad2", "tidb-docs", "arduino-help")
+ANSWERS = ("medquad", "bitext-support")
+"""Sets whose answers are the documents: report rows only, for the quality table."""
 
 
 def documents(name: str) -> Path:
@@ -37,6 +39,8 @@ def documents(name: str) -> Path:
         return sets.HANDBOOK
     if name == "squad2":
         return sets.write_squad(HOMES / "squad2-documents")
+    if name in ANSWERS:
+        return sets.write_answers(name, HOMES / f"{name}-documents")
     return sets.DATA / name / "docs"
 
 
@@ -85,4 +89,6 @@ def rows_of(name: str, split: sets.Split) -> list[sets.GoldenRow]:
         return sets.demo_rows(split)
     if name == "squad2":
         return list(sets.halves(sets.squad_rows(split), 50 if split == "report" else 120))
+    if name in ANSWERS:
+        return sets.answers_rows(name, split)
     return sets.docs_rows(name, split)[:100]  # type: ignore[arg-type]

@@ -1,5 +1,7 @@
 """The quality table: each level alone, the cascade, and naive RAG on report rows only: `python -m bench.quality`.
 
+Level `writing` is level rag with the base model writing from the same evidence: what level lora is without its adapter.
+
 Writes every result to `.bench/quality.jsonl` (a row that stands there already is not asked again; `--fresh` starts
 over) and prints the table and its checks as Markdown. `python -m bench.curve` draws the risk-coverage curve from it.
 """
@@ -12,15 +14,18 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from assistant.build import Rungs
 from assistant.conversation import searched
 from assistant.evaluation.evaluate import EvaluationReport, Result, evaluate, summary
 from assistant.types import Question
 from bench import sets
-from bench.homes import HOMES, NAMES, open_home, open_model, rows_of
+from bench.homes import ANSWERS, HOMES, NAMES, open_home, open_model, rows_of
 from bench.naive import build_naive
 
 RESULTS = HOMES / "quality.jsonl"
-LEVELS = ("prompting", "rag", "lora", "auto", "naive")
+LEVELS = ("prompting", "rag", "writing", "lora", "auto", "naive")
+WRITING_TOKENS = 96
+"""A right answer has at most 60 words; what follows would only cost time."""
 WRITTEN_OUT = ("rag", "auto")
 """Levels that also answer the follow-ups as questions that stand alone."""
 FOREIGN = 100
@@ -32,32 +37,40 @@ COLUMNS = (
 
 def report_rows(name: str) -> dict[str, list[sets.GoldenRow]]:
     """The report rows asked in a home, by block: its own, its share of the foreign ones, and those written out."""
-    foreign = sets.foreign_rows("report", FOREIGN)[NAMES.index(name) :: len(NAMES)]
     own = rows_of(name, "report")
-    blocks = {name: own, "foreign": foreign}
+    blocks = {name: own}
+    if name in NAMES:
+        blocks["foreign"] = sets.foreign_rows("report", FOREIGN)[NAMES.index(name) :: len(NAMES)]
     if name == "demo":
         blocks["written out"] = sets.written_out(own)
     return blocks
 
 
-def measure(name: str, levels: Sequence[str], done: set[tuple[str, ...]]) -> Iterable[dict[str, Any]]:
+def measure(
+    name: str, levels: Sequence[str], limit: int | None, done: set[tuple[str, ...]]
+) -> Iterable[dict[str, Any]]:
     """Ask what was not asked yet; one record per row and level, as soon as it is known."""
-    with open_home(name, open_model()) as rungs:
-        naive = None
-        for level in levels:
-            for block, row in ((block, row) for block, rows in report_rows(name).items() for row in rows):
-                if (name, block, level, row.id) in done or (block == "written out" and level not in WRITTEN_OUT):
-                    continue
-                if level == "naive":
-                    naive = naive or build_naive(name, rungs.store.embedder, rungs.model)
-                    result = naive.ask(row)
-                else:
-                    *_, report = evaluate(rungs, [row], [level])
-                    assert isinstance(report, EvaluationReport)
-                    result = report.results[0]
-                ranks = _first_ranks(rungs, row) if level == "rag" else {}
-                yield {"home": name, "block": block, "level": level, **record(result), **ranks}
-        rungs.model.close()
+    model = open_model()
+    for level in levels:
+        answers_by = "generating" if level == "writing" else "auto"
+        limits = {} if level in ("rag", "auto") else {"answer_tokens": WRITING_TOKENS}
+        with open_home(name, model, answers_by, **limits) as rungs:
+            naive = build_naive(name, rungs.store.embedder, model) if level == "naive" else None
+            for block, rows in report_rows(name).items():
+                for row in sets.draw(rows, limit or len(rows)):
+                    if (name, block, level, row.id) in done or (block == "written out" and level not in WRITTEN_OUT):
+                        continue
+                    result = naive.ask(row) if naive else asked(rungs, row, level)
+                    ranks = _first_ranks(rungs, row) if level == "rag" else {}
+                    yield {"home": name, "block": block, "level": level, **record(result), **ranks}
+    model.close()
+
+
+def asked(rungs: Rungs, row: sets.GoldenRow, level: str) -> Result:
+    """A row through one level, or through the cascade."""
+    *_, report = evaluate(rungs, [row], ["rag" if level == "writing" else level])
+    assert isinstance(report, EvaluationReport)
+    return report.results[0]
 
 
 def record(result: Result) -> dict[str, Any]:
@@ -161,8 +174,9 @@ def read(path: Path = RESULTS) -> list[dict[str, Any]]:
 def main() -> None:
     """Measure what is missing, then print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sets", default=",".join(NAMES))
+    parser.add_argument("--sets", default=",".join((*NAMES, *ANSWERS)))
     parser.add_argument("--levels", default=",".join(LEVELS))
+    parser.add_argument("--rows", type=int, help="at most so many of each block")
     parser.add_argument("--fresh", action="store_true", help="ask everything again (of the chosen sets and levels)")
     options = parser.parse_args()
     chosen, levels = options.sets.split(","), options.levels.split(",")
@@ -174,7 +188,7 @@ def main() -> None:
     HOMES.mkdir(exist_ok=True)
     for name in chosen:
         with RESULTS.open("a", encoding="utf-8") as out:
-            for line in measure(name, levels, done):
+            for line in measure(name, levels, options.rows, done):
                 out.write(json.dumps(line) + "\n")
                 out.flush()
     records = read()

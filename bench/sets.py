@@ -20,6 +20,7 @@ DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 HANDBOOK = Path(__file__).resolve().parents[1] / "knowledge" / "handbook"
 GOLDEN = HANDBOOK.parent / "golden" / "handbook.jsonl"
 SEED = 20261122
+ANSWERS_ROWS, ANSWERS_DOCUMENTS = 40, 150
 Row = TypeVar("Row")
 Split = Literal["train", "calibrate", "report"]
 
@@ -73,6 +74,39 @@ def docs_rows(name: Literal["tidb-docs", "arduino-help"], split: Split) -> list[
         return [row_of(row) for row in jsonl(folder / "questions-dev.jsonl")]
     rows = [row_of(row) for row in jsonl(folder / "questions-train.jsonl")]
     return [row for row in rows if (_third(row.gold_docs[0]) == 2) == (split == "calibrate")]
+
+
+def answers_rows(name: str, split: Split) -> list[GoldenRow]:
+    """`medquad` and `bitext-support`: report rows, half of `ANSWERS_ROWS` each where some have no answer.
+
+    A `medquad` row's gold document is its own answer, a `bitext-support` row's that of its intent.
+    """
+    if split != "report":
+        raise ValueError(f"{name} has report rows only; bench/bundled_rows.py and bench/style.py draw the others")
+    rows = draw(jsonl(DATA / name / "dev.jsonl"), ANSWERS_ROWS)
+    golden = [row_of({**row, "gold_doc": f"{row['intent'] if 'intent' in row else row['id']}.md"}) for row in rows]
+    unanswered = DATA / name / "no-answer.jsonl"
+    if not unanswered.exists():
+        return golden
+    none = draw(jsonl(unanswered), ANSWERS_ROWS // 2)
+    return [*golden[: ANSWERS_ROWS // 2], *(row_of({**row, "expect": "decline"}) for row in none)]
+
+
+def write_answers(name: str, folder: Path) -> Path:
+    """Write answers as files: of `medquad` some of the report part, of `bitext-support` one of train for each intent.
+
+    A desk has one text for an intent, and the answer of the very row that asks would be found word for word.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if name == "medquad":
+        rows = jsonl(DATA / name / "dev.jsonl")
+        told = {row["id"]: row for row in (*draw(rows, ANSWERS_DOCUMENTS), *draw(rows, ANSWERS_ROWS))}
+    else:
+        told = {row["intent"]: row for row in jsonl(DATA / name / "train.jsonl")}
+    for name, row in told.items():
+        title = row.get("focus") or row["intent"].replace("_", " ").capitalize()
+        (folder / f"{name}.md").write_text(f"# {title}\n\n{row['answer']}\n", encoding="utf-8")
+    return folder
 
 
 def foreign_rows(split: Split, count: int) -> list[GoldenRow]:

@@ -1,17 +1,21 @@
 """Training speed against stock `trl`: `python -m bench.training ROWS.jsonl [STEPS] [ROUNDS]`.
 
-The same rows and the same number of rows a step, both sides in processes of their own, taking turns. The peer is
-`trl.SFTTrainer` as it comes (its defaults, which recompute activations), and once more without recomputing. Tokens a
-second count prompts and answers, not padding. The held-out loss after as many rows is printed beside it.
+The same rows and the same number of rows a step, every side in a process of its own, taking turns. The peer is
+`trl.SFTTrainer` as it comes (its defaults, which recompute activations), and once more without recomputing. Tokens
+count prompts and answers, not padding; the first step, which is slower, is counted on no side. Beside seconds stands
+processor time, which other work on the machine disturbs less. The held-out loss after as many rows is printed, too:
+a speed counts only where it is equal. Only rows of at most `TOKENS_MAX` tokens, so that it ends.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -26,41 +30,53 @@ from assistant.prompts import DECLINE
 from bench.homes import HOMES, open_model
 
 BATCH = 4
-HELD_OUT = 24
-STEPS = 12
-ROUNDS = 3
+HELD_OUT = 12
+TOKENS_MAX = 320
+STEPS = 6
+ROUNDS = 1
+SIDES = ("rungs", "stock", "stock without recomputing")
+CLOCKS = ("seconds", "processor")
 
 
 def main() -> None:
     """Print tokens a second of each side, and the ratios."""
-    if len(sys.argv) > 2 and sys.argv[1] == "stock":
-        stock(Path(sys.argv[2]), sys.argv[3] == "recompute")
+    if len(sys.argv) > 2 and sys.argv[1] in SIDES:
+        folder = Path(sys.argv[2])
+        told = ours(folder) if sys.argv[1] == SIDES[0] else stock(folder, sys.argv[1] == SIDES[1])
+        print(json.dumps(told))
         return
     steps = int(sys.argv[2]) if len(sys.argv) > 2 else STEPS
     rounds = int(sys.argv[3]) if len(sys.argv) > 3 else ROUNDS
     folder = HOMES / "training"
     shutil.rmtree(folder, ignore_errors=True)
     prepare(Path(sys.argv[1]), folder, steps)
-    sides = {
-        "rungs": ours,
-        "stock": lambda folder: peer(folder, "recompute"),
-        "stock without recomputing": lambda folder: peer(folder, "keep"),
-    }
-    measured: dict[str, list[float]] = {name: [] for name in sides}
+    measured: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
     for _ in range(rounds):
-        for name, train in sides.items():
-            one = train(folder)
-            measured[name].append(one["tokens_per_second"])
-            print(f"{name:<28} {measured[name][-1]:7.1f} tokens/s   held-out loss {one['loss']:.4f}", flush=True)
-    speeds = {name: median(rounds) for name, rounds in measured.items()}
-    for name in list(sides)[1:]:
-        print(f"ratio to {name}: {speeds['rungs'] / speeds[name]:.2f}")
+        for side in SIDES:
+            one = in_its_own_process(side, folder)
+            measured[side].append(one)
+            speeds = [one["tokens"] / one[clock] for clock in CLOCKS]
+            print(f"{side:<28} {speeds[0]:7.1f} tokens/s   {speeds[1]:7.1f} tokens/processor second   "
+                  f"held-out loss {one['loss']:.4f}", flush=True)  # fmt: skip
+    for side in SIDES[1:]:
+        for clock in CLOCKS:
+            own, other = (median(one["tokens"] / one[clock] for one in measured[name]) for name in (SIDES[0], side))
+            print(f"ratio to {side}, by {clock}: {own / other:.2f}")
+
+
+def in_its_own_process(side: str, folder: Path) -> dict[str, float]:
+    """Train, and what came of it."""
+    command = [sys.executable, "-m", "bench.training", side, str(folder)]
+    offline = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=offline)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 def prepare(path: Path, folder: Path, steps: int) -> None:
     """A job of the first rows that the recipe would see, spread over all lengths."""
     model = open_model()
-    rows = [row_of(model, example) for example in read_rows(path, Unsaid(DECLINE, approved_by="bench", consent=True))]
+    given = read_rows(path, Unsaid(DECLINE, approved_by="bench", consent=True))
+    rows = [row for example in given if len(row := row_of(model, example)) <= TOKENS_MAX]  # type: ignore[arg-type]
     recipe = Recipe(batch=BATCH, save_every=10_000)
     chosen = in_order(rows[HELD_OUT:], recipe)[: steps * BATCH]
     the = Job("bench", model.weights, HOMES / "models" / "training", recipe)  # type: ignore[attr-defined]
@@ -68,24 +84,41 @@ def prepare(path: Path, folder: Path, steps: int) -> None:
     model.close()
 
 
-def ours(folder: Path) -> dict[str, Any]:
-    """Our recipe on the job."""
+@dataclass
+class Clock:
+    """Seconds, processor seconds and tokens at the end of each step."""
+
+    marks: list[tuple[float, float, int]] = field(default_factory=list)
+
+    def mark(self, tokens: int) -> None:
+        """A step ended; so many tokens were seen so far."""
+        self.marks.append((time.monotonic(), time.process_time(), tokens))
+
+    def measured(self, loss: float) -> dict[str, float]:
+        """Of all steps but the first."""
+        seconds, processor, tokens = (last - first for first, last in zip(self.marks[0], self.marks[-1], strict=True))
+        return {"seconds": seconds, "processor": processor, "tokens": tokens, "loss": loss}
+
+
+def ours(folder: Path) -> dict[str, float]:
+    """Our recipe on the job. It does not step aside for others here: neither does the peer."""
+    from adapters import train, trainer
+
+    clock = Clock()
+
+    class Timed(trainer.Watch):
+        def on_step_end(self, *given: Any, **named: Any) -> None:
+            super().on_step_end(*given, **named)
+            clock.mark(self.tokens)  # begins anew with the first step
+
+    trainer.Watch = Timed  # type: ignore[misc]
     for name in (job.RESULT, job.PROGRESS):
         (folder / name).unlink(missing_ok=True)
-    subprocess.run([sys.executable, "-m", "adapters.train", str(folder)], check=True, stdout=subprocess.DEVNULL)
-    result = job.result(folder) or {}
-    return {"tokens_per_second": result["tokens_per_second"], "loss": result["loss_held_out"]}
+    train.train(folder)
+    return clock.measured((job.result(folder) or {})["loss_held_out"])
 
 
-def peer(folder: Path, how: str) -> dict[str, Any]:
-    """Stock `trl` on the job."""
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.training", "stock", str(folder), how], check=True, capture_output=True, text=True
-    )
-    return dict(json.loads(done.stdout.splitlines()[-1]))
-
-
-def stock(folder: Path, recompute: bool) -> None:
+def stock(folder: Path, recompute: bool) -> dict[str, float]:
     """The peer's process: SFTTrainer and LoraConfig with the same numbers, everything else as it comes."""
     import torch
     from datasets import Dataset
@@ -96,12 +129,11 @@ def stock(folder: Path, recompute: bool) -> None:
     the = job.read(folder)
     recipe = the.recipe
     weights = trainable(the.weights, the.cache)
-    clock: dict[str, float] = {}
+    clock = Clock()
 
-    class Clock(TrainerCallback):  # type: ignore[misc]
+    class Marks(TrainerCallback):  # type: ignore[misc]
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            clock.setdefault("first", time.monotonic())  # the first step is slower on both sides, and counted on none
-            clock["last"] = time.monotonic()
+            clock.mark(state.num_input_tokens_seen)
 
     def dataset(rows: list[Row]) -> Dataset:
         ids = [[*row.prompt, *row.completion] for row in rows]
@@ -119,6 +151,7 @@ def stock(folder: Path, recompute: bool) -> None:
             lr_scheduler_type="cosine",
             warmup_steps=round(len(rows) / recipe.batch * recipe.warmup),
             gradient_checkpointing=recompute,
+            include_num_input_tokens_seen="non_padding",
             save_strategy="no",
             report_to="none",
             disable_tqdm=True,
@@ -131,12 +164,10 @@ def stock(folder: Path, recompute: bool) -> None:
         peft_config=LoraConfig(
             task_type="CAUSAL_LM", r=recipe.rank, lora_alpha=recipe.alpha, target_modules=list(recipe.targets)
         ),
-        callbacks=[Clock()],
+        callbacks=[Marks()],
     )
     trainer.train()
-    tokens = sum(map(len, rows)) * (1 - recipe.batch / len(rows))
-    speed = tokens / (clock["last"] - clock["first"])
-    print(json.dumps({"tokens_per_second": speed, "loss": trainer.evaluate()["eval_loss"]}))
+    return clock.measured(trainer.evaluate()["eval_loss"])
 
 
 if __name__ == "__main__":

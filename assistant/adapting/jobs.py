@@ -138,6 +138,7 @@ def dry_run(folder: Path, seconds: float, cancel: threading.Event) -> Iterator[P
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
+        start_new_session=True,  # so that it can step aside without whoever asked
     )
     started = time.monotonic()
     try:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from adapters import job
 from adapters.errors import AdapterError
+from adapters.train import step_aside
 from assistant.adapting.jobs import LOG, PLAN
 from assistant.adapting.stages import run_stage
 from assistant.answering import is_answering
@@ -25,7 +26,7 @@ LOOK_SECONDS = 0.03
 
 def care(folder: Path) -> None:
     """See to it that a job is done."""
-    os.nice(19)
+    step_aside()
     lock = job.claim(folder, job.CARES)
     if not (folder / job.GENERAL).exists():
         _stage(folder, "assistant.adapting.general")

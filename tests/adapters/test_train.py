@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -142,6 +144,58 @@ def test_a_loss_that_diverges_stops_the_training_and_is_said(make: Callable[...,
     assert "diverged" in state["reason"]
     assert "Lower the learning rate" in state["reason"]
     assert not (folder / job.ADAPTER).exists()
+
+
+def test_a_full_disk_costs_checkpoints_and_is_said_and_the_training_goes_on_once_there_is_room(
+    make: Callable[..., Path], trains: Trains
+) -> None:
+    folder = make()
+    assert trains(folder, "full", 0) == 1
+    state = job.state(folder)
+    assert state["step"] == state["steps"], "the training itself went on"
+    assert "No space left" in state["warning"]["reason"] and "training goes on" in state["warning"]["reason"]
+    assert "Make room" in state["reason"] and "No space left" in state["reason"]
+    assert job.result(folder) is None and not (folder / job.ADAPTER).exists()
+    assert not [path for path in folder.iterdir() if path.name.endswith(".part")]
+    assert trains(folder, "none", 0) == 0
+    assert job.result(folder) is not None
+
+
+def test_two_processes_train_together_by_the_same_recipe(make: Callable[..., Path]) -> None:
+    """Each gets what `accelerate launch` tells the processes that it starts."""
+    folder = make()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    told = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
+    together = [
+        subprocess.Popen(
+            [sys.executable, "-m", "adapters.train", str(folder)],
+            cwd=ROOT,
+            env={**os.environ, **told, "RANK": rank, "LOCAL_RANK": rank, "OMP_NUM_THREADS": "1"},
+            stderr=subprocess.DEVNULL,
+        )
+        for rank in ("0", "1")
+    ]
+    try:
+        assert [process.wait(300) for process in together] == [0, 0]
+    finally:
+        for process in together:
+            process.kill()
+    result = job.result(folder)
+    assert result is not None and result["steps"] == ROWS * RECIPE.epochs / (2 * RECIPE.batch)
+    assert result["loss_last"] < result["loss_first"] and result["loss_held_out"] < result["loss_first"]
+    state = job.state(folder)
+    assert state["step"] == result["steps"] == len(state["curve"])
+
+
+def test_a_training_steps_aside_without_the_session_that_it_was_started_in(tmp_path: Path) -> None:
+    here = Path("/proc/self/autogroup")
+    if not here.exists():
+        pytest.skip("this system does not share time out by sessions")
+    train_nothing = f"{sys.executable} -m adapters.train {tmp_path} 2> /dev/null; cat {here}"
+    done = subprocess.run(["sh", "-c", train_nothing], cwd=ROOT, capture_output=True, text=True, start_new_session=True)
+    assert done.stdout.strip().endswith("nice 0")
 
 
 def test_one_job_is_trained_by_one_process(make: Callable[..., Path], trains: Trains) -> None:

@@ -1,18 +1,21 @@
 """Trains a job in a forked child again and again, each child killed where the line on standard input says.
 
 The heavy imports happen once. A line is `FOLDER MOMENT NUMBER`: `step 7` kills with SIGKILL at the beginning of the
-seventh step of that child, `disk 3` at its third disk operation while a checkpoint is saved, `none 0` lets it end.
+seventh step of that child, `disk 3` at its third disk operation while a checkpoint is saved, `full 0` leaves no room on
+the disk, `none 0` lets it end.
 Answers a line with the child's exit status.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
 import warnings
 from pathlib import Path
 
+import safetensors.torch
 import torch
 from transformers import TrainerCallback
 
@@ -52,10 +55,22 @@ def kill_at_disk_operation(at: int) -> None:
     adapters.checkpoints.Path.rename = counted(Path.rename)
 
 
+def fill_the_disk() -> None:
+    """Neither a checkpoint nor the adapter finds room."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    adapters.trainer.save_file = full
+    safetensors.torch.save_file = full
+
+
 def child(folder: Path, moment: str, number: int) -> int:
     """Train, to the end or to the kill."""
     if moment == "disk":
         kill_at_disk_operation(number)
+    if moment == "full":
+        fill_the_disk()
     if moment == "step":
         original = adapters.trainer.AnswerTrainer.__init__
 
