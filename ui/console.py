@@ -22,6 +22,7 @@ from ui import (
     present,
 )
 from ui.present_tables import empty
+from ui.who import show_who
 
 if TYPE_CHECKING:
     from assistant.build import Rungs
@@ -82,6 +83,7 @@ def build_console(rungs: Rungs, background: Background) -> gr.Blocks:
     """
     console = Console(rungs)
     with gr.Blocks(title="Rungs console", analytics_enabled=False, delete_cache=UPLOADS_KEPT) as blocks:
+        show_who(blocks)
         header = gr.HTML(elem_id="console-header")
         with gr.Tab("Overview") as first:
             opening = _fills(first, console_overview.build_tab(rungs))

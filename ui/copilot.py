@@ -18,6 +18,7 @@ from ui.copilot_acts import SHOWN, Acts
 from ui.copilot_layout import layout
 from ui.copilot_writing import Writing
 from ui.people import ROLES, People
+from ui.who import show_who
 
 if TYPE_CHECKING:
     from assistant.build import Rungs
@@ -60,6 +61,7 @@ def build_copilot(rungs: Rungs) -> gr.Blocks:
     writing = Writing(rungs, threading.Semaphore(max(1, rungs.settings.slots - 1)))
     people = People(rungs.engine)
     with gr.Blocks(title="Rungs copilot", analytics_enabled=False) as blocks:
+        show_who(blocks)
         wires = Wires(layout(agents_of(people)), acts, writing)
         _wire_looking(wires, blocks)
         _wire_desk(wires)

@@ -17,9 +17,10 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
-from ui.doors import judge
+from ui.doors import is_secure, judge
 from ui.login import login_address
 from ui.people import People
+from ui.script_hashes import POLICY
 
 MIB = 1024 * 1024
 BODY_BYTES = {
@@ -41,20 +42,6 @@ SILENCE_SECONDS = 30.0
 """A body of which nothing came for so long is not waited for any longer."""
 HOST = re.compile(r"(?P<name>\[[0-9a-f:]+\]|[a-z0-9.-]+)(:(?P<port>[0-9]{1,5}))?", re.I)
 """A Host header: a name or an address (IPv6 in brackets), and a port."""
-POLICY = "; ".join(
-    (
-        "default-src 'self'",
-        "script-src 'self' 'unsafe-inline' 'unsafe-eval'",  # Gradio's page has inline scripts and compiles templates
-        "style-src 'self' 'unsafe-inline'",
-        "img-src 'self' data: blob:",
-        "font-src 'self' data:",
-        "connect-src 'self'",
-        "frame-ancestors 'none'",
-        "base-uri 'self'",
-        "form-action 'self'",
-        "object-src 'none'",
-    )
-)
 OTHERS = "/widget/"
 """Below it stand pages of other hosts; their origins are asked for by the widget's own door."""
 FRAMED = ("/widget/frame/", "/widget/preview/")
@@ -68,6 +55,8 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
+HSTS = (b"strict-transport-security", b"max-age=31536000")
+"""For whoever came by https, a year; of names below ours we know nothing."""
 
 
 class OwnPagesAlone(CORSMiddleware):
@@ -100,7 +89,7 @@ class Doorkeeper:
             await self._app(scope, receive, send)
             return
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        path, origin = scope["path"], headers.get("origin", "").lower()
+        path, origin, secure = scope["path"], headers.get("origin", "").lower(), is_secure(scope)
         if not self._is_own(headers.get("host", "").lower(), "" if path.startswith(OTHERS) else origin):
             await _refuse(send, scope["type"])
             return
@@ -112,10 +101,11 @@ class Doorkeeper:
                 added = {name: value for name, value in HEADERS.items() if name in FIXED or name not in given}
                 if path.startswith(FRAMED):
                     del added["X-Frame-Options"]
-                message["headers"] = kept + [(name.encode(), value.encode()) for name, value in added.items()]
+                lines = kept + [(name.encode(), value.encode()) for name, value in added.items()]
+                message["headers"] = [*map(_secured, lines), HSTS] if secure else lines
             await send(message)
 
-        verdict = await asyncio.to_thread(judge, self._people, scope["path"], headers, self._anonymous)
+        verdict = await asyncio.to_thread(judge, self._people, path, headers, self._anonymous, secure)
         if not verdict.allowed:
             await _turn_away(scope, headers, verdict.known, with_headers)
             return
@@ -143,6 +133,14 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost" or ("%" not in host and ipaddress.ip_address(host).is_loopback)
     except ValueError:
         return False
+
+
+def _secured(line: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+    """A header; a cookie of whoever set it never travels without encryption again."""
+    name, value = line
+    if name.lower() != b"set-cookie" or re.search(rb";\s*secure\s*(;|$)", value, re.I):
+        return line
+    return name, value + b"; Secure"
 
 
 async def _turn_away(scope: Any, headers: dict[str, str], known: bool, send: Any) -> None:

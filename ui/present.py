@@ -138,11 +138,22 @@ def banner_html(state: str, agent: str = "") -> str:
     return f'<div class="banner {state}" role="status">{told}</div>'
 
 
+LOG_OUT = (
+    '<form method="post" action="/logout"><button type="submit">Log out</button>'
+    '<button type="submit" name="everywhere" value="true" title="Ends your sessions in every browser">'
+    "Log out everywhere</button></form>"
+)
+
+
+def who_html(name: str, role: str) -> str:
+    """Who looks at a page that needs a log-in, and the way out."""
+    return f'<div class="account"><span><strong>{escaped(name)}</strong> {escaped(role)}</span>{LOG_OUT}</div>'
+
+
 def account_html(name: str, has_accounts: bool) -> str:
     """Who is logged in on the chat page, and the way in or out."""
     if name:
-        out = '<form method="post" action="/logout"><button type="submit">Log out</button></form>'
-        return f'<div class="account"><span>Logged in as <strong>{escaped(name)}</strong></span>{out}</div>'
+        return f'<div class="account"><span>Logged in as <strong>{escaped(name)}</strong></span>{LOG_OUT}</div>'
     if not has_accounts:
         return ""
     told = "Log in to find your conversations on every device."
