@@ -44,7 +44,7 @@ class Leaving:
         """Whether somebody waits for an answer."""
         return self._rungs.assistant.under_way > 0
 
-    def begin(self) -> None:
+    async def begin(self) -> None:
         """Let no question in, and have pages that listen for changes go."""
         self._places.close()
         self._rungs.assistant.drain()
@@ -121,7 +121,7 @@ class PatientServer(uvicorn.Server):
         if self._asked and not self.should_exit:
             if not self._until:
                 self._until = time.monotonic() + GRACE_SECONDS
-                self._leaving.begin()
+                await self._leaving.begin()
             self.should_exit = not self._leaving.waited_for or time.monotonic() > self._until
         return await super().on_tick(counter)
 

@@ -23,6 +23,14 @@ QUESTION = "Please say all of these words again one after the other, slowly, unt
 ANSWERED = "You said: Please say"
 
 
+TRUSTED = {"signals": ["logprob_mean"], "mean": [0.0], "scale": [1.0], "weights": [0.0], "bias": 2.5, "threshold": 0.4}
+CALIBRATION = {
+    "levels": {"prompting": {**TRUSTED, "belongs_to": {}, "facts": {}}},
+    "needs_no_document": None, "max_wrong": 0.2, "rag_answers_by": "quoting", "made_from": "this test",
+}  # fmt: skip
+"""Has the cascade take whatever the model says."""
+
+
 def client() -> httpx.Client:
     return httpx.Client(trust_env=False, timeout=60)
 
@@ -88,6 +96,7 @@ def key(tmp_path: Path) -> str:
     home = tmp_path / "home"
     with owned(home):
         engine = open_engine(f"sqlite:///{home / 'rungs.db'}")
+        (home / "calibration.json").write_text(json.dumps(CALIBRATION))
         made = Sites(engine).add("shop", ["https://shop.example"], "ann")
         engine.dispose()
     return made.key
