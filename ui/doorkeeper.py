@@ -59,7 +59,7 @@ OTHERS = "/widget/"
 """Below it stand pages of other hosts; their origins are asked for by the widget's own door."""
 FRAMED = ("/widget/frame/", "/widget/preview/")
 """Pages that may stand in a frame; whose, their own policy says."""
-FIXED = ("X-Frame-Options", "X-Content-Type-Options", "Permissions-Policy")
+FIXED = ("X-Frame-Options", "X-Content-Type-Options", "Permissions-Policy", "Strict-Transport-Security")
 """Headers that no page may set otherwise; a policy of its own it may."""
 HEADERS = {
     "Content-Security-Policy": POLICY,
@@ -68,6 +68,8 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
+TRANSPORT = {"Strict-Transport-Security": "max-age=31536000"}
+"""For whoever came by https: only so, for a year. Of this host alone: others of its domain are not ours to bind."""
 
 
 class OwnPagesAlone(CORSMiddleware):
@@ -112,6 +114,8 @@ class Doorkeeper:
                 added = {name: value for name, value in HEADERS.items() if name in FIXED or name not in given}
                 if path.startswith(FRAMED):
                     del added["X-Frame-Options"]
+                if scope["scheme"] == "https":  # ours, or a proxy's whose word the setting `proxies` takes
+                    added |= TRANSPORT
                 message["headers"] = kept + [(name.encode(), value.encode()) for name, value in added.items()]
             await send(message)
 

@@ -334,7 +334,7 @@ def _guarded(work: Any) -> Any:
         except BadToken as error:
             return _refused(403 if error.code == "origin" else 401, error.code, str(error), origin)
         except TurnedAway as error:
-            return _refused(429, error.code, str(error), origin, retry_seconds=error.seconds)
+            return _refused(error.status, error.code, str(error), origin, retry_seconds=error.seconds)
         except AssistantError as error:
             return _refused(400, "refused", str(error), origin)
 
