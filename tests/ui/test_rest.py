@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from assistant.answer_pairs import add_pair
 from assistant.build import Rungs, build
 from assistant.home import owned
 from tests.ui.test_server import PORT, TOKEN, settings_of
@@ -65,6 +66,24 @@ def test_a_document_stays_in_its_folder(web: TestClient, rungs: Rungs, name: str
     assert {path.name for path in folder.rglob("*.md")} == {"evil.md"}
     assert not (rungs.settings.home / "evil.md").exists()
     web.delete("/api/knowledge/sources/paths")
+
+
+def test_pairs_are_one_for_each_question_whoever_adds_them(web: TestClient, rungs: Rungs) -> None:
+    def send(question: str, answer: str) -> Any:
+        body = {"pairs": [{"question": question, "answer": answer}]}
+        return web.post("/api/knowledge/sources/answers/pairs", json=body)
+
+    add_pair(rungs.store, rungs.settings.home, "How is a lamp dimmed?", "Turn the brass ring.", "ann")
+    assert send("how is a LAMP dimmed", "Turn the silver ring.").json()["updated"] == 1
+    (document,) = web.get("/api/knowledge/documents", params={"source": "answers"}).json()["documents"]
+    named = {"source": "answers", "document": document["path"]}
+    (passage,) = web.get("/api/knowledge/documents/passages", params=named).json()["passages"]
+    assert passage["text"] == "Turn the silver ring."
+    refused = send(" ", "Nothing.")
+    assert refused.status_code == 400 and "question is empty" in refused.json()["error"]["message"]
+    assert web.delete("/api/knowledge/documents", params=named).json()["removed"] == 1
+    assert not list((rungs.settings.home / "uploads" / "answers").iterdir())
+    web.delete("/api/knowledge/sources/answers")
 
 
 def test_a_damaged_document_is_named_and_the_others_are_kept(web: TestClient) -> None:
