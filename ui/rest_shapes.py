@@ -129,6 +129,13 @@ class PassageList(BaseModel):
     passages: list[Passage]
 
 
+class ErasedConversation(BaseModel):
+    """A conversation that is gone for good."""
+
+    corrections: int = Field(description="approved ones among what went: adapters may have been trained on them")
+    wiped: bool = Field(description="whether it is overwritten on the disk, too; else with the next erasure")
+
+
 class TraceList(BaseModel):
     """A page of questions."""
 

@@ -106,6 +106,18 @@ def test_traces_are_found_and_rated(web: TestClient) -> None:
     assert web.post("/api/feedback", json={**given, "value": 7}).status_code == 400
 
 
+def test_an_erased_conversation_is_gone_with_its_questions(web: TestClient) -> None:
+    told, other = asked(web), asked(web)
+    path = f"/api/conversations/{told['conversation_id']}"
+    assert web.get(path).status_code == 200
+    assert web.delete(path).json() == {"corrections": 0, "wiped": True}
+    assert web.get(path).status_code == 404
+    assert web.get(f"/api/conversations/traces/{told['trace_id']}").status_code == 404
+    assert web.get(f"/api/conversations/{other['conversation_id']}").status_code == 200
+    again = web.delete(path)
+    assert again.status_code == 404 and "no conversation" in again.json()["error"]["message"]
+
+
 def test_adapters_say_why_there_are_none(web: TestClient) -> None:
     answer = web.get("/api/adapters")
     assert answer.status_code == 409 and "elsewhere" in answer.json()["error"]["message"]
@@ -139,4 +151,6 @@ def test_a_key_opens_its_scope_and_no_other(rungs: Rungs) -> None:
             for wanted, path in paths.items():
                 status = web.get(path, headers=headers).status_code
                 assert (status == 403) == (wanted != scope), (scope, path, status)
+            status = web.delete("/api/conversations/none", headers=headers).status_code
+            assert status == (404 if scope == "conversations" else 403), scope
         assert web.get("/v1/models").status_code == 401
