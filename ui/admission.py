@@ -27,13 +27,22 @@ class Busy(TurnedAway):
     """Too many questions wait already."""
 
 
+class Leaving(TurnedAway):
+    """The server is being stopped: another one takes the question, or this one once it is back."""
+
+    code = "stopping"
+    status = 503
+
+
 class Places:
     """How many answers are under way, and the threads that make them."""
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self.most = most
         self._lock = threading.Lock()
         self.taken = 0
+        self.closed = False
+        """Whether nobody is let in any more, since the server is being stopped."""
         self.threads = ThreadPoolExecutor(most, "rungs-answer")
 
     def take(self) -> None:
@@ -41,11 +50,19 @@ class Places:
 
         Raises:
             Busy: there is none.
+            Leaving: nobody is let in any more.
         """
         with self._lock:
-            if self.taken >= self._most:
+            if self.closed:
+                raise Leaving("Rungs is stopping; ask again in a few seconds", BUSY_SECONDS)
+            if self.taken >= self.most:
                 raise Busy("too many questions are waiting; try again in a few seconds", BUSY_SECONDS)
             self.taken += 1
+
+    def close(self) -> None:
+        """Let nobody in any more; whoever is in stays. Idempotent."""
+        with self._lock:
+            self.closed = True
 
     def give_back(self) -> None:
         """Leave it."""

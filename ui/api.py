@@ -16,6 +16,7 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import Response
 
 from assistant.errors import AssistantError, BadQuestion
+from assistant.halting import Stopping
 from assistant.types import Climbing, Event, Finished, Question, Trace, Turn, Words
 from knowledge.text import clean
 from ui.admission import Admission
@@ -108,6 +109,8 @@ async def _whole(answering: Advancing[Event], request: Request) -> Trace:
         async for event in answering.steps():
             if isinstance(event, Finished):
                 return event.trace
+    except Stopping:
+        raise  # with a time to come back
     except EXPECTED as error:
         raise _refused(error) from error
     finally:

@@ -19,8 +19,8 @@ from starlette.middleware.cors import CORSMiddleware
 
 from ui.doors import is_secure, judge
 from ui.login import login_address
+from ui.page_policy import PAGES, PagePolicy, policy
 from ui.people import People
-from ui.script_hashes import POLICY
 
 MIB = 1024 * 1024
 BODY_BYTES = {
@@ -46,17 +46,17 @@ OTHERS = "/widget/"
 """Below it stand pages of other hosts; their origins are asked for by the widget's own door."""
 FRAMED = ("/widget/frame/", "/widget/preview/")
 """Pages that may stand in a frame; whose, their own policy says."""
-FIXED = ("X-Frame-Options", "X-Content-Type-Options", "Permissions-Policy")
+FIXED = ("X-Frame-Options", "X-Content-Type-Options", "Permissions-Policy", "Strict-Transport-Security")
 """Headers that no page may set otherwise; a policy of its own it may."""
 HEADERS = {
-    "Content-Security-Policy": POLICY,
+    "Content-Security-Policy": policy(),
     "X-Frame-Options": "DENY",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
-HSTS = (b"strict-transport-security", b"max-age=31536000")
-"""For whoever came by https, a year; of names below ours we know nothing."""
+TRANSPORT = {"Strict-Transport-Security": "max-age=31536000"}
+"""For whoever came by https: only so, for a year. Of this host alone: others of its domain are not ours to bind."""
 
 
 class OwnPagesAlone(CORSMiddleware):
@@ -101,8 +101,10 @@ class Doorkeeper:
                 added = {name: value for name, value in HEADERS.items() if name in FIXED or name not in given}
                 if path.startswith(FRAMED):
                     del added["X-Frame-Options"]
+                if secure:  # to us, or to a proxy whose word the setting `proxies` takes
+                    added |= TRANSPORT
                 lines = kept + [(name.encode(), value.encode()) for name, value in added.items()]
-                message["headers"] = [*map(_secured, lines), HSTS] if secure else lines
+                message["headers"] = [_secured(line) for line in lines] if secure else lines
             await send(message)
 
         verdict = await asyncio.to_thread(judge, self._people, path, headers, self._anonymous, secure)
@@ -114,7 +116,7 @@ class Doorkeeper:
         if most and scope["type"] == "http":
             await Body(receive, with_headers, most).serve(self._app, scope, headers.get("content-length", ""))
         else:
-            await self._app(scope, receive, with_headers)
+            await self._app(scope, receive, PagePolicy(with_headers).send if path in PAGES else with_headers)
 
     def _is_own(self, host: str, origin: str) -> bool:
         """True for a Host that is served, asked from nowhere or from a page of the same host."""

@@ -87,15 +87,17 @@ def create_app(
     from ui.doorkeeper import Doorkeeper, OwnPagesAlone
     from ui.gradio_pages import OWN, STATIC, mounted
     from ui.health import add_health
+    from ui.leaving import STATE, Leaving, UntilLeaving
     from ui.live import add_live
     from ui.login import SetUp, add_login
+    from ui.measures import Measures
+    from ui.observing import add_observers
     from ui.openapi import add_openapi
     from ui.people import People
     from ui.problems import add_ends, add_problems
     from ui.rest import rest_router
     from ui.rest_knowledge import knowledge_router
     from ui.rest_webhooks import webhooks_router
-    from ui.script_hashes import ScriptHashes
     from ui.sites import Sites
     from ui.webhooks import Webhooks
     from ui.widget_door import add_widget
@@ -108,7 +110,8 @@ def create_app(
     places = Places(rungs.settings.slots + WAITING_MAX)
     admission = Admission(places, Budgets(rungs.engine, limits_of(rungs.settings)))
     add_api(app, rungs, admission)
-    add_health(app, rungs, places)
+    measures = Measures()
+    add_health(app, rungs, places, measures)
     add_live(app, rungs)
     sites = Sites(rungs.engine)
     add_widget(app, rungs, admission, sites)
@@ -133,11 +136,14 @@ def create_app(
         if path != "/":  # a mount answers below its path only, and what people type has no slash at its end
             app.add_route(path, lambda request: RedirectResponse(f"{request.url.path}/"), include_in_schema=False)
         app = mounted(app, make(rungs, background), path, WAITING_MAX, rungs.settings.slots + 6)
-    app.add_middleware(ScriptHashes)
     app.add_middleware(OwnPagesAlone, allow_origins=[])
     app.add_middleware(
         Doorkeeper, port=port, people=people, hosts=rungs.settings.hosts, anonymous=rungs.settings.anonymous_chat
-    )  # last, so outermost: it sees every request first
+    )  # sees every request before anything that answers
+    leaving = Leaving(rungs, places)
+    app.add_middleware(UntilLeaving, leaving=leaving)
+    add_observers(app, rungs, measures, installed_version())  # last, so outermost: it sees what is refused, too
+    setattr(app.state, STATE, leaving)
     return app
 
 
@@ -155,9 +161,12 @@ def serve(settings: Settings) -> None:
 
         from assistant.build import build
         from assistant.erasure import AgeKeeper
+        from ui.leaving import STATE, PatientServer
         from ui.login import SetUp
+        from ui.logs import set_up_logs
         from ui.people import People
 
+        set_up_logs(settings)
         signal.signal(signal.SIGTERM, _leave)  # uvicorn raises it again once it has stopped
         rungs = build(settings)
         keeper = AgeKeeper(rungs.engine, settings.retention_days)
@@ -173,7 +182,7 @@ def serve(settings: Settings) -> None:
                 app = create_app(rungs, server.token, port, people, set_up)
                 app.router.lifespan_context = _announcing(app.router.lifespan_context, url, set_up.token)
                 config = uvicorn.Config(app, **listening(settings))
-                uvicorn.Server(config).run(sockets=[listener])
+                PatientServer(config, getattr(app.state, STATE)).run(sockets=[listener])
         finally:
             keeper.close()
             rungs.close()
@@ -182,7 +191,8 @@ def serve(settings: Settings) -> None:
 def listening(settings: Settings) -> dict[str, Any]:
     """How the server listens: whose word it takes for who asks, and how long it waits."""
     return {
-        "log_level": "warning",
+        "log_config": None,  # uvicorn's own words go where ours go
+        "access_log": False,  # its lines hold query strings
         "timeout_graceful_shutdown": 10,
         "server_header": False,
         "proxy_headers": bool(settings.proxies),
