@@ -115,11 +115,12 @@ def known_on(url: str) -> Known:
     """What exists: a question is asked, a document and a webhook are sent."""
     ask = {"model": "rungs", "messages": [{"role": "user", "content": "How is a lamp switched on?"}]}
     told = requests.post(f"{url}/v1/chat/completions", json=ask, timeout=SECONDS).json()["rungs"]
-    pairs = {"name": "known", "pairs": [{"question": "Who sells bulbs?", "answer": "The glassworks."}]}
+    pairs = {"pairs": [{"question": "Who sells bulbs?", "answer": "The glassworks."}]}
     requests.post(f"{url}/api/knowledge/sources/known/pairs", json=pairs, timeout=SECONDS).raise_for_status()
     hook = {"url": "https://example.com/hook", "events": ["adapter_promoted"]}
     made = requests.post(f"{url}/api/webhooks", json=hook, timeout=SECONDS).json()["webhook"]
-    document = {"source": "known", "document": "known.csv"}
+    listed = requests.get(f"{url}/api/knowledge/documents", params={"source": "known"}, timeout=SECONDS).json()
+    document = {"source": "known", "document": listed["documents"][0]["path"]}
     return {
         "POST /v1/chat/completions": {"body": ask},
         "GET /v1/models/{name}": {"path_parameters": {"name": "rungs/rag"}},

@@ -244,6 +244,9 @@ def _remove_vanished(store: KnowledgeStore, root: Root, present: frozenset[str],
     """Remove what is known of the root and no longer there; `present` is what any root of its source holds."""
     known = [path for path in store.known(root.source) if path not in present and not root.hides(path)]
     gone = [path for path in known if path == root.single] if root.single else known
+    if gone and not root.single:  # what somebody else kept and stored meanwhile was not there when the run began
+        now = find_root(root.place, (), root.source).present
+        gone = [path for path in gone if path not in now]
     if not root.found and not (prune and gone):
         tally.fail(str(root.place), explain_absence(root, len(gone)))
     elif gone:

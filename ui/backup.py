@@ -1,8 +1,9 @@
 """`rungs backup` and `rungs restore`: a home as one file, and back.
 
-In the file: the database as of one moment, adapters with their gate reports, calibration, uploaded documents. Left out
-is what is made again from these: weights, vectors, trainings under way. A PostgreSQL database is dumped by `pg_dump`
-(`dump.py`); where that is not installed the file is without it, and says so.
+In the file: the database as of one moment, adapters with their gate reports, calibration, uploaded documents, the
+golden set that was written in the console. Left out is what is made again from these: weights, vectors, trainings under
+way. A PostgreSQL database is dumped by `pg_dump` (`dump.py`); where that is not installed the file is without it, and
+says so.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import tarfile
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from assistant.errors import AssistantError
 from knowledge.types import Progress
+from ui.golden_file import GOLDEN_FILE
 from ui.steps import Arguments, Command, Steps, progress_step
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 ABOUT, DATABASE, DUMPED = "backup.json", "rungs.db", "rungs.dump"
 FORMAT = 1
-KEPT = ("adapters", "gates", "uploads", "calibration.json", "bundled-adapter", "demo-loaded")
+KEPT = ("adapters", "gates", "uploads", GOLDEN_FILE, "calibration.json", "bundled-adapter", "demo-loaded")
 """Files and folders of a home, beside the database."""
 
 
@@ -52,7 +54,8 @@ def backup(rungs: Rungs, arguments: Arguments, cancel: threading.Event) -> Steps
                 yield progress_step(Progress(number, len(files) + 1, name))
                 if cancel.is_set():
                     return
-                tar.add(path, name, recursive=False)
+                with suppress(FileNotFoundError):  # removed since it was listed
+                    tar.add(path, name, recursive=False)
         with part.open("rb") as written:
             os.fsync(written.fileno())
         part.replace(out)

@@ -265,7 +265,9 @@ def restore(
         with owned(folder):
             done = make(folder, file, settings.database)
         printing.print_json(done) if as_json else typer.echo(
-            f"{folder}: {done['files']} files, as of {done['made_at']}; database {done['database']}"
+            f"{folder}: {done['files']} files, as of {done['made_at']}; database {done['database']}\n"
+            "What was erased after that is in here again. By age, erase it now with: rungs retention; what people had "
+            "deleted themselves, delete again."
         )
 
     guarded(run)

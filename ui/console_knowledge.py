@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from assistant import uploads
+from assistant.answer_pairs import ANSWER_MAX, ANSWERS, QUESTION_MAX, add_pair
 from assistant.errors import AssistantError
 from knowledge.loaders import LOADERS
-from ui import present, uploads
-from ui.answer_pairs import ANSWER_MAX, ANSWERS, QUESTION_MAX, add_pair
+from ui import present
 from ui.background import Background
 from ui.console_adapting import person
 from ui.console_ranking import build_ranking
@@ -113,10 +114,10 @@ class KnowledgeDesk:
             return present.problem_html(str(error))
         return ""
 
-    def paired(self, question: str, answer: str) -> str:
+    def paired(self, question: str, answer: str, by: str) -> str:
         """Keep a question with its answer."""
         try:
-            document = add_pair(self.rungs, question, answer)
+            document = add_pair(self.rungs.store, self.home, question, answer, by)
         except EXPECTED as error:
             return present.problem_html(str(error))
         return told(f"Kept as {document} in source {ANSWERS}. It can be found from now on.")
@@ -244,10 +245,13 @@ def _add(desk: KnowledgeDesk, watching: dict[str, Any], listing: dict[str, Any])
     def drop(files: list[str] | None, name: str, request: gr.Request) -> str:
         return desk.dropped(files, name, person(request))
 
+    def write(question: str, answer: str, request: gr.Request) -> str:
+        return desk.paired(question, answer, person(request))
+
     started = add.click(drop, [files, name], begun, **BUSY)
     started.then(**watching)
     started.then(lambda: None, None, files, **QUIET)
-    pair.click(desk.paired, [question, answer], kept, **BUSY).then(**listing)
+    pair.click(write, [question, answer], kept, **BUSY).then(**listing)
 
 
 def _by(work: Any) -> Any:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from assistant.answer_pairs import ANSWER_MAX, QUESTION_MAX, add_pair
 from assistant.gaps import Gap, GapFinder
 from knowledge.errors import KnowledgeError
 from ui import present
-from ui.answer_pairs import ANSWER_MAX, QUESTION_MAX, add_pair
 from ui.console_adapting import CONSENT, person
 from ui.console_files import GAPS_CSV, GOLDEN, link
 from ui.console_overview import PERIODS, USUAL, since_of
@@ -83,7 +83,7 @@ class UnansweredDesk:
         if gap is None:
             return present.problem_html("Choose a gap first.")
         try:
-            document = add_pair(self.rungs, written.question, written.answer)
+            document = add_pair(self.rungs.store, self.rungs.settings.home, written.question, written.answer, by)
             also = []
             if written.golden:
                 wordings = list(dict.fromkeys([written.question, *(one.text for one in gap.questions)]))

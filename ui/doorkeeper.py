@@ -19,6 +19,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from ui.doors import judge
 from ui.login import login_address
+from ui.page_policy import PAGES, PagePolicy, policy
 from ui.people import People
 
 MIB = 1024 * 1024
@@ -41,20 +42,6 @@ SILENCE_SECONDS = 30.0
 """A body of which nothing came for so long is not waited for any longer."""
 HOST = re.compile(r"(?P<name>\[[0-9a-f:]+\]|[a-z0-9.-]+)(:(?P<port>[0-9]{1,5}))?", re.I)
 """A Host header: a name or an address (IPv6 in brackets), and a port."""
-POLICY = "; ".join(
-    (
-        "default-src 'self'",
-        "script-src 'self' 'unsafe-inline' 'unsafe-eval'",  # Gradio's page has inline scripts and compiles templates
-        "style-src 'self' 'unsafe-inline'",
-        "img-src 'self' data: blob:",
-        "font-src 'self' data:",
-        "connect-src 'self'",
-        "frame-ancestors 'none'",
-        "base-uri 'self'",
-        "form-action 'self'",
-        "object-src 'none'",
-    )
-)
 OTHERS = "/widget/"
 """Below it stand pages of other hosts; their origins are asked for by the widget's own door."""
 FRAMED = ("/widget/frame/", "/widget/preview/")
@@ -62,7 +49,7 @@ FRAMED = ("/widget/frame/", "/widget/preview/")
 FIXED = ("X-Frame-Options", "X-Content-Type-Options", "Permissions-Policy", "Strict-Transport-Security")
 """Headers that no page may set otherwise; a policy of its own it may."""
 HEADERS = {
-    "Content-Security-Policy": POLICY,
+    "Content-Security-Policy": policy(),
     "X-Frame-Options": "DENY",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -128,7 +115,7 @@ class Doorkeeper:
         if most and scope["type"] == "http":
             await Body(receive, with_headers, most).serve(self._app, scope, headers.get("content-length", ""))
         else:
-            await self._app(scope, receive, with_headers)
+            await self._app(scope, receive, PagePolicy(with_headers).send if path in PAGES else with_headers)
 
     def _is_own(self, host: str, origin: str) -> bool:
         """True for a Host that is served, asked from nowhere or from a page of the same host."""

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from assistant.uploads import name_of
 from knowledge.listing import DocumentSummary
 from knowledge.retrieval import FUSION_K
 from knowledge.types import Hit, Passage, Sentence, SourceSummary
@@ -13,7 +14,6 @@ from knowledge.words import WORD, stem, terms
 from ui.background import Job
 from ui.present import escaped, facts, problem_html
 from ui.present_tables import empty, progress, table, told
-from ui.uploads import name_of
 
 NO_SOURCE = "Nothing is known yet. Drop files under Add, or run: rungs ingest PATH"
 FAILURES_SHOWN = 100

@@ -16,6 +16,7 @@ from fastapi import APIRouter, Path, Query, Request
 from adapters.errors import AdapterError
 from assistant.conversation_list import find_conversation, list_conversations
 from assistant.corrections import Correction, State
+from assistant.erasure import erase_conversation
 from assistant.errors import AssistantError
 from assistant.thread import thread_of
 from assistant.types import Trace
@@ -30,6 +31,7 @@ from ui.rest_shapes import (
     CorrectionList,
     Decided,
     DecisionRequest,
+    ErasedConversation,
     FeedbackRequest,
     Kept,
     Limit,
@@ -67,6 +69,11 @@ class Rest:
             return WholeConversation(conversation=found, entries=list(entries))
 
         return await tried(read, 404)
+
+    async def erase(self, id: Id) -> ErasedConversation:
+        """Erase a conversation with everything that hangs on it: questions, traces, messages, corrections, files."""
+        erased = await tried(lambda: erase_conversation(self._rungs.engine, id), 404)
+        return ErasedConversation(corrections=erased.corrections, wiped=erased.wiped)
 
     async def traces(
         self,
@@ -129,6 +136,7 @@ def rest_router(rungs: Rungs, admission: Admission) -> APIRouter:
         ("GET", "/conversations/traces", rest.traces, "conversations", TraceList, (400,)),
         ("GET", "/conversations/traces/{trace_id}", rest.trace, "conversations", Trace, (400, 404)),
         ("GET", "/conversations/{id}", rest.conversation, "conversations", WholeConversation, (400, 404)),
+        ("DELETE", "/conversations/{id}", rest.erase, "conversations", ErasedConversation, (400, 404)),
         ("POST", "/feedback", rest.feedback, "feedback", Kept, (400, 404, 413, 429)),
         ("GET", "/corrections", rest.corrections, "corrections", CorrectionList, (400,)),
         ("POST", "/corrections/{id}", rest.review, "corrections", Correction, (400, 404, 413)),

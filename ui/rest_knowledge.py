@@ -1,27 +1,28 @@
 """REST for programs: what is known. Documents come as files or as answer pairs, are listed, read, and removed.
 
-What came over the API lies in a folder of the home, one for each source, and is ingested from there. Wired by
-`server.py`.
+What is sent lies among the home's uploads, a folder for each source, and is ingested from there. Wired by `server.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import csv
-import re
-import shutil
-import tempfile
 import threading
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
-from fastapi import APIRouter, Query, UploadFile
+from fastapi import APIRouter, Query, Request, UploadFile
 from fastapi import Path as InPath
 
+from assistant import uploads
+from assistant.answer_pairs import add_pairs
+from assistant.errors import AssistantError
+from knowledge.errors import KnowledgeError
 from knowledge.text import clean
 from ui.control import run_command
 from ui.problems import Refusal, describes
-from ui.rest import done
+from ui.rest import done, name_of
 from ui.rest_shapes import (
     Document,
     DocumentList,
@@ -39,11 +40,8 @@ from ui.rest_shapes import (
 if TYPE_CHECKING:
     from assistant.build import Rungs
 
-UPLOADS = "uploads"
-"""Folder of a home: documents that came over the API, one folder for each source."""
 FILES_MAX = 100
-NAME_BYTES = 200
-_SOURCE = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
+T = TypeVar("T")
 InSource = Annotated[str, InPath(max_length=4000)]
 
 
@@ -52,8 +50,7 @@ class KnowledgeRest:
 
     def __init__(self, rungs: Rungs) -> None:
         self._rungs = rungs
-        self._uploads = rungs.settings.home.resolve() / UPLOADS
-        self._one_at_a_time = threading.Lock()
+        self._home = rungs.settings.home
 
     async def sources(self) -> SourceList:
         """Where what is known comes from."""
@@ -81,23 +78,30 @@ class KnowledgeRest:
 
     async def add_documents(self, source: InSource, files: list[UploadFile]) -> Ingested:
         """Add documents to a source of its own; a document of the same name is replaced."""
-        _check(source)
         if len(files) > FILES_MAX:
             raise Refusal(400, f"at most {FILES_MAX} files at once")
         return await asyncio.to_thread(self._taken_in, source, files)
 
-    async def add_pairs(self, source: InSource, given: PairsRequest) -> Ingested:
-        """Add answer pairs to a source of its own, as one document; the one of the same name is replaced."""
-        _check(source)
-        return await asyncio.to_thread(self._pairs_taken_in, source, given)
+    async def add_pairs(self, source: InSource, given: PairsRequest, request: Request) -> Ingested:
+        """Add answer pairs to a source of its own, a document each; one of the same question is replaced."""
+        pairs = [(clean(pair.question), clean(pair.answer)) for pair in given.pairs]
+
+        def add() -> Ingested:
+            try:
+                report = add_pairs(self._rungs.store, self._home, pairs, name_of(request), source)
+            except AssistantError as error:
+                raise Refusal(400, str(error)) from error
+            except KnowledgeError as error:
+                raise Refusal(409, str(error)) from error
+            return Ingested(**asdict(report))
+
+        return await asyncio.to_thread(add)
 
     async def remove_source(self, source: InSource) -> Removed:
         """Remove a source with all its documents."""
-        path = str(self._uploads / source) if _SOURCE.fullmatch(source) else None
-        arguments = {"source": clean(source), "path": path}
+        arguments = {"source": clean(source), "path": self._folder(source)}
         gone = Removed(**await done(self._rungs, "sources-remove", arguments, 404))
-        if path:
-            await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
+        await asyncio.to_thread(uploads.forget, self._home, gone.source)
         return gone
 
     async def remove_document(self, source: Source, document: Document) -> Removed:
@@ -107,10 +111,9 @@ class KnowledgeRest:
         def remove() -> Removed:
             if clean(document) not in self._rungs.store.known(named):
                 raise Refusal(404, f"there is no document {document[:200]!r} in that source")
-            with self._one_at_a_time:
+            with uploads.alone_in(Path(named)):
                 removed = self._rungs.store.remove(named, [clean(document)])
-                if Path(named).parent == self._uploads and "/" not in document:
-                    (Path(named) / document).unlink(missing_ok=True)
+                uploads.forget(self._home, named, document)
             return Removed(source=named, removed=removed)
 
         return await asyncio.to_thread(remove)
@@ -124,41 +127,27 @@ class KnowledgeRest:
             Refusal: there is none.
         """
         known = {one.source for one in await asyncio.to_thread(self._rungs.store.sources)}
-        for name in (clean(source), str(self._uploads / source) if _SOURCE.fullmatch(source) else ""):
+        for name in (clean(source), self._folder(source)):
             if name in known:
                 return name
         raise Refusal(404, f"there is no source {source[:200]!r}")
 
+    def _folder(self, source: str) -> str:
+        """The folder of what was sent; empty where that is no name for one."""
+        try:
+            return str(uploads.folder_of(self._home, source))
+        except AssistantError:
+            return ""
+
     def _taken_in(self, source: str, files: list[UploadFile]) -> Ingested:
         """Keep the files, then ingest their folder: what is acknowledged is on disk and can be found."""
-        names = [_name(file.filename or "") for file in files]
-        with self._one_at_a_time:
-            folder = self._folder(source)
-            for file, name in zip(files, names, strict=True):
-                with tempfile.NamedTemporaryFile(dir=folder.parent, delete=False) as part:
-                    shutil.copyfileobj(file.file, part)
-                Path(part.name).replace(folder / name)
-            return self._ingested(folder)
-
-    def _pairs_taken_in(self, source: str, given: PairsRequest) -> Ingested:
-        with self._one_at_a_time:
-            folder = self._folder(source)
-            with tempfile.NamedTemporaryFile(
-                "w", dir=folder.parent, delete=False, encoding="utf-8", newline=""
-            ) as part:
-                rows = csv.writer(part)
-                rows.writerow(["question", "answer"])
-                rows.writerows((clean(pair.question), clean(pair.answer)) for pair in given.pairs)
-            Path(part.name).replace(folder / f"{given.name}.csv")
-            return self._ingested(folder)
-
-    def _folder(self, source: str) -> Path:
-        folder = self._uploads / source
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
-
-    def _ingested(self, folder: Path) -> Ingested:
-        *_, last = run_command(self._rungs, "ingest", {"paths": [str(folder)]}, threading.Event())
+        folder = _usable("source", lambda: uploads.folder_of(self._home, source))
+        for file in files:
+            _usable("files", lambda file=file: uploads.document_name(file.filename))  # type: ignore[misc]
+        with uploads.alone_in(folder):
+            for file in files:
+                uploads.keep(self._home, source, file.filename, file.file)
+            *_, last = run_command(self._rungs, "ingest", {"paths": [str(folder)]}, threading.Event())
         if "error" in last:
             raise Refusal(409, last["error"])
         return Ingested(**last["result"])
@@ -181,18 +170,13 @@ def knowledge_router(rungs: Rungs) -> APIRouter:
     return router
 
 
-def _check(source: str) -> None:
-    if not _SOURCE.fullmatch(source):
-        raise Refusal(400, "a source is named by small letters, digits, - and _, at most 64", param="source")
-
-
-def _name(given: str) -> str:
-    """A file's name without a path.
+def _usable(part: str, name: Callable[[], T]) -> T:
+    """A name that was sent.
 
     Raises:
-        Refusal: it has none that a file can have.
+        Refusal: it is none; names the part of the request.
     """
-    name = Path(given.replace("\\", "/")).name
-    if not name or name.startswith(".") or not name.isprintable() or len(name.encode()) > NAME_BYTES:
-        raise Refusal(400, f"{given[:200]!r} is no name for a document", param="files")
-    return name
+    try:
+        return name()
+    except AssistantError as error:
+        raise Refusal(400, str(error), param=part) from error

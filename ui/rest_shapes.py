@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from fastapi import Query
 from pydantic import BaseModel, Field
 
+from assistant.answer_pairs import ANSWER_MAX, QUESTION_MAX
 from assistant.conversation_list import Conversation
 from assistant.corrections import Correction
 from assistant.stored import TraceSummary
@@ -50,14 +51,13 @@ class ReviewRequest(BaseModel):
 class Pair(BaseModel):
     """A question with the answer that is to be given."""
 
-    question: str = Field(min_length=1, max_length=2000)
-    answer: str = Field(min_length=1, max_length=8000)
+    question: str = Field(min_length=1, max_length=QUESTION_MAX)
+    answer: str = Field(min_length=1, max_length=ANSWER_MAX)
 
 
 class PairsRequest(BaseModel):
-    """Answer pairs, kept as one document; one of the same name is replaced."""
+    """Answer pairs, kept as a document each; one of the same question is replaced."""
 
-    name: str = Field(pattern="^[a-z0-9][a-z0-9_-]{0,63}$")
     pairs: list[Pair] = Field(min_length=1, max_length=1000)
 
 
@@ -127,6 +127,13 @@ class PassageList(BaseModel):
     """A document as it is found."""
 
     passages: list[Passage]
+
+
+class ErasedConversation(BaseModel):
+    """A conversation that is gone for good."""
+
+    corrections: int = Field(description="approved ones among what went: adapters may have been trained on them")
+    wiped: bool = Field(description="whether it is overwritten on the disk, too; else with the next erasure")
 
 
 class TraceList(BaseModel):

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field
 
 from assistant.bulletin import conversation_topic
+from assistant.erasure import erase_visitor
 from assistant.errors import AssistantError
+from assistant.export import as_json, as_markdown
 from assistant.handing import kind_of
 from assistant.thread import entry_of_message, history_of, thread_of
 from assistant.types import Event, Question
@@ -26,6 +27,7 @@ from ui.budgets import TurnedAway, address_of
 from ui.live import changes, event_stream
 from ui.sites import Site, Sites
 from ui.visitor_tokens import BadToken, Visitor, VisitorTokens
+from ui.widget_shapes import AskRequest, FeedbackRequest, FormRequest, PersonRequest, SessionRequest
 from ui.widget_words import Wording, entry_json, event, told
 
 if TYPE_CHECKING:
@@ -35,55 +37,6 @@ PREFIX = "/widget/api"
 SURFACE = "widget"
 THREAD_TURNS = 100
 STATES = {None: "assistant", "waiting": "waiting", "in_progress": "person"}
-Id = Field(None, max_length=64)
-Once = Field("", max_length=64)
-
-
-class Body(BaseModel):
-    """What a widget sends."""
-
-    model_config = ConfigDict(extra="ignore")
-
-
-class SessionRequest(Body):
-    """Who asks for a session."""
-
-    site: str = Field(max_length=64)
-    visitor: str | None = Field(None, max_length=200)
-    identity: str | None = Field(None, max_length=8000)
-
-
-class AskRequest(Body):
-    """A question."""
-
-    conversation: str | None = Id
-    text: str = Field(max_length=100_000)
-    once: str = Once
-
-
-class PersonRequest(Body):
-    """A person is wanted."""
-
-    conversation: str | None = Id
-    note: str = Field("", max_length=2000)
-    once: str = Once
-
-
-class FeedbackRequest(Body):
-    """A thumb, for an answer or for what an agent wrote."""
-
-    conversation: str = Field(max_length=64)
-    trace_id: str | None = Id
-    message_id: str | None = Id
-    value: Literal[1, -1]
-    reason: str = Field("", max_length=2000)
-
-
-class FormRequest(Body):
-    """What was asked before the chat began."""
-
-    conversation: str | None = Id
-    fields: dict[str, str] = Field(max_length=10)
 
 
 class WidgetDoor:
@@ -151,6 +104,21 @@ class WidgetDoor:
         """One of them, whole."""
         visitor = await self._visitor(request)
         return _answer(request, await asyncio.to_thread(self._whole, visitor, id))
+
+    async def export(self, id: str, request: Request, form: Literal["json", "md"] = "json") -> Response:
+        """One of them as a file to keep."""
+        visitor = await self._visitor(request)
+        make = as_json if form == "json" else as_markdown
+        text = await asyncio.to_thread(lambda: make(self._rungs, self._opened(visitor, id)))
+        file = {"content-disposition": f'attachment; filename="conversation.{form}"'}
+        kind = "application/json" if form == "json" else "text/markdown"
+        return Response(text, media_type=kind, headers=_shared(request.headers.get("origin", "")) | file)
+
+    async def erase(self, request: Request) -> Response:
+        """Erase everything that this visitor wrote, and what was answered."""
+        visitor = await self._visitor(request)
+        erased = await asyncio.to_thread(erase_visitor, self._rungs.engine, visitor.id)
+        return _answer(request, {"conversations": erased.conversations, "wiped": erased.wiped})
 
     async def ask(self, asked: AskRequest, request: Request) -> Response:
         """A question, answered as an event stream; a person who has the conversation gets it instead."""
@@ -310,6 +278,8 @@ def add_widget(app: FastAPI, rungs: Rungs, admission: Admission, sites: Sites) -
         ("POST", "/session", door.session),
         ("GET", "/conversations", door.conversations),
         ("GET", "/conversations/{id}", door.conversation),
+        ("GET", "/conversations/{id}/export", door.export),
+        ("POST", "/erase", door.erase),
         ("POST", "/ask", door.ask),
         ("GET", "/live", door.live),
         ("POST", "/person", door.person),

@@ -95,6 +95,18 @@ def test_a_second_run_changes_and_embeds_nothing(store: KnowledgeStore, folder: 
     assert (store.index_version, embedded(store)) == (version, spent)
 
 
+def test_what_somebody_else_takes_in_meanwhile_stays(store: KnowledgeStore, folder: Path) -> None:
+    run(store, folder)
+    slow = ingest(store, [folder])
+    next(slow)  # it has looked at the folder
+    write(folder, {"d.md": "# Anchor\n\nThe anchor holds."})
+    (folder / "b.txt").unlink()
+    assert changes(run(store, folder)) == (1, 0, 2, 1, 0)
+    *_, report = slow
+    assert isinstance(report, IngestReport) and report.removed == 0
+    assert set(store.known(folder.as_posix())) == {"a.md", "d.md", "sub/c.md"}
+
+
 def test_only_what_changed_is_read_again(store: KnowledgeStore, folder: Path) -> None:
     run(store, folder)
     spent = embedded(store)

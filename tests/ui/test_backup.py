@@ -8,11 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from assistant.conversation_list import find_conversation
+from assistant.erasure import erase_conversation
 from assistant.errors import AssistantError
+from knowledge.database import open_engine
 from tests import postgres
 from tests.ui.serving import CommandLine
 from ui.backup import ABOUT, restore
 from ui.dump import can_dump
+from ui.golden_file import add_golden, golden_file
 
 
 def test_what_was_known_is_known_again(rungs: CommandLine, pages: Path, tmp_path: Path) -> None:
@@ -22,13 +26,15 @@ def test_what_was_known_is_known_again(rungs: CommandLine, pages: Path, tmp_path
     rungs("accounts", "create-owner", "ann", stdin="correct horse battery\n")
     (rungs.home / "uploads" / "manual").mkdir(parents=True)
     (rungs.home / "uploads" / "manual" / "lamp.md").write_text("# Lamps")
+    add_golden(rungs.home, ["Where is the lever?"], "Behind the foot.", "lamps.md")
     file = tmp_path / "backup.tar"
     told = rungs.json("backup", str(file))
     assert told["bytes"] == file.stat().st_size and told["database"] == "included"
 
     other = CommandLine(tmp_path / "other")
     done = other.json("restore", str(file))
-    assert done["files"] == 2
+    assert done["files"] == 3
+    assert "Where is the lever?" in golden_file(other.home).read_text()
     assert (other.home / "uploads" / "manual" / "lamp.md").read_text() == "# Lamps"
     assert other.json("sources", "list")["sources"] == rungs.json("sources", "list")["sources"]
     assert other.json("search", "red lever")["results"][0]["document"] == "lamps.md"
@@ -59,6 +65,20 @@ def test_a_hostile_file_restores_nothing(tmp_path: Path, name: str, kind: bytes)
     with pytest.raises(AssistantError):
         restore(tmp_path / "deep" / "home", file)
     assert not list(tmp_path.rglob("evil*"))
+
+
+def test_restoring_says_that_what_was_erased_since_is_there_again(rungs: CommandLine, tmp_path: Path) -> None:
+    asked = rungs.json("ask", "How is a lamp switched on?")
+    rungs("backup", str(tmp_path / "backup.tar"))
+    engine = open_engine(f"sqlite:///{rungs.home / 'rungs.db'}")
+    erase_conversation(engine, asked["conversation_id"])
+    engine.dispose()
+    other = CommandLine(tmp_path / "other")
+    told = other("restore", str(tmp_path / "backup.tar")).stdout
+    assert "erased after that is in here again" in told and "rungs retention" in told
+    back = open_engine(f"sqlite:///{other.home / 'rungs.db'}")
+    assert find_conversation(back, asked["conversation_id"]).turns == 1
+    back.dispose()
 
 
 @pytest.mark.parametrize("content", [b"", b"no tar at all", b"\0" * 2000])

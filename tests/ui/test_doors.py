@@ -49,6 +49,7 @@ ROUTES: dict[tuple[str, str], tuple[str, ...]] = {
     ("POST", "/api/knowledge/sources/none/pairs"): ("owner",),
     ("GET", "/api/conversations"): ("owner",),
     ("GET", "/api/conversations/none"): ("owner",),
+    ("DELETE", "/api/conversations/none"): ("owner",),
     ("GET", "/api/corrections"): ("owner",),
     ("POST", "/api/corrections/none"): ("owner",),
     ("GET", "/api/webhooks"): ("owner",),

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import httpx
 import pytest
 
 from assistant.home import owned
-from assistant.traces import TraceStore
 from knowledge.database import open_engine
 from tests.ui.processes import Served, process
 from ui.sites import Sites
@@ -104,14 +105,8 @@ def key(tmp_path: Path) -> str:
 
 def states(folder: Path) -> dict[str, int]:
     """How many questions on disk are in which state."""
-    engine = open_engine(f"sqlite:///{folder / 'home' / 'rungs.db'}")
-    try:
-        counts: dict[str, int] = {}
-        for found in TraceStore(engine).find():
-            counts[found.status] = counts.get(found.status, 0) + 1
-        return counts
-    finally:
-        engine.dispose()
+    with closing(sqlite3.connect(f"file:{folder}/home/rungs.db?mode=ro", uri=True)) as connection:
+        return dict(connection.execute("SELECT status, count(*) FROM questions GROUP BY status"))
 
 
 def begun(served: Served, wanted: int) -> None:
@@ -177,6 +172,8 @@ def test_after_a_crash_open_questions_are_closed_as_interrupted(tmp_path: Path, 
     with process(tmp_path, seconds_per_token=2.0) as served, ThreadPoolExecutor(2) as people:
         waiting = people.submit(v1, served, True)
         begun(served, 1)
+        while states(tmp_path) != {"started": 1}:
+            time.sleep(0.05)
         served.process.kill()
         served.process.wait(30)
         with pytest.raises(httpx.HTTPError):

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from assistant.answer_pairs import add_pair
 from assistant.build import Rungs, build
 from assistant.home import owned
 from tests.ui.test_server import PORT, TOKEN, settings_of
@@ -67,6 +68,24 @@ def test_a_document_stays_in_its_folder(web: TestClient, rungs: Rungs, name: str
     web.delete("/api/knowledge/sources/paths")
 
 
+def test_pairs_are_one_for_each_question_whoever_adds_them(web: TestClient, rungs: Rungs) -> None:
+    def send(question: str, answer: str) -> Any:
+        body = {"pairs": [{"question": question, "answer": answer}]}
+        return web.post("/api/knowledge/sources/answers/pairs", json=body)
+
+    add_pair(rungs.store, rungs.settings.home, "How is a lamp dimmed?", "Turn the brass ring.", "ann")
+    assert send("how is a LAMP dimmed", "Turn the silver ring.").json()["updated"] == 1
+    (document,) = web.get("/api/knowledge/documents", params={"source": "answers"}).json()["documents"]
+    named = {"source": "answers", "document": document["path"]}
+    (passage,) = web.get("/api/knowledge/documents/passages", params=named).json()["passages"]
+    assert passage["text"] == "Turn the silver ring."
+    refused = send(" ", "Nothing.")
+    assert refused.status_code == 400 and "question is empty" in refused.json()["error"]["message"]
+    assert web.delete("/api/knowledge/documents", params=named).json()["removed"] == 1
+    assert not list((rungs.settings.home / "uploads" / "answers").iterdir())
+    web.delete("/api/knowledge/sources/answers")
+
+
 def test_a_damaged_document_is_named_and_the_others_are_kept(web: TestClient) -> None:
     files = [LAMP, ("files", ("broken.pdf", b"not a pdf", "application/pdf"))]
     done = web.post("/api/knowledge/sources/mixed/documents", files=files).json()
@@ -85,6 +104,18 @@ def test_traces_are_found_and_rated(web: TestClient) -> None:
     assert web.get("/api/conversations/traces/unheard-of").status_code == 404
     assert web.post("/api/feedback", json={**given, "trace_id": "x"}).status_code == 404
     assert web.post("/api/feedback", json={**given, "value": 7}).status_code == 400
+
+
+def test_an_erased_conversation_is_gone_with_its_questions(web: TestClient) -> None:
+    told, other = asked(web), asked(web)
+    path = f"/api/conversations/{told['conversation_id']}"
+    assert web.get(path).status_code == 200
+    assert web.delete(path).json() == {"corrections": 0, "wiped": True}
+    assert web.get(path).status_code == 404
+    assert web.get(f"/api/conversations/traces/{told['trace_id']}").status_code == 404
+    assert web.get(f"/api/conversations/{other['conversation_id']}").status_code == 200
+    again = web.delete(path)
+    assert again.status_code == 404 and "no conversation" in again.json()["error"]["message"]
 
 
 def test_adapters_say_why_there_are_none(web: TestClient) -> None:
@@ -120,4 +151,6 @@ def test_a_key_opens_its_scope_and_no_other(rungs: Rungs) -> None:
             for wanted, path in paths.items():
                 status = web.get(path, headers=headers).status_code
                 assert (status == 403) == (wanted != scope), (scope, path, status)
+            status = web.delete("/api/conversations/none", headers=headers).status_code
+            assert status == (404 if scope == "conversations" else 403), scope
         assert web.get("/v1/models").status_code == 401

@@ -132,7 +132,22 @@ def test_the_form_is_for_agents_and_holds_only_what_was_asked(web: TestClient, s
     assert widget.get(f"conversations/{conversation}").json()["entries"] == []
 
 
-@pytest.mark.parametrize("path", ["conversations/{id}", "live?conversation={id}"])
+def test_a_visitor_takes_a_conversation_along_and_has_everything_erased(web: TestClient, site: Site) -> None:
+    mine, other = Widget(web, site), Widget(web, site)
+    (first, _), theirs = (dict(mine.ask(LAMP))["conversation"]["id"] for _ in range(2)), dict(other.ask(LAMP))
+    file = mine.get(f"conversations/{first}/export?form=md")
+    assert f"> {LAMP}" in file.text and file.headers["content-disposition"].endswith('"conversation.md"')
+    assert mine.get(f"conversations/{first}/export").json()["entries"][0]["text"] == LAMP
+    assert mine.post("erase").json() == {"conversations": 2, "wiped": True}
+    assert mine.get("conversations").json()["conversations"] == []
+    assert mine.get(f"conversations/{first}").status_code == 400
+    assert other.get(f"conversations/{theirs['conversation']['id']}").status_code == 200
+    assert mine.post("erase").json()["conversations"] == 0
+    nobody = web.post("/widget/api/erase", json={}, headers={"origin": HOST})
+    assert nobody.status_code == 401, "a visitor is known by their token alone"
+
+
+@pytest.mark.parametrize("path", ["conversations/{id}", "conversations/{id}/export", "live?conversation={id}"])
 def test_a_strangers_conversation_is_not_to_be_had(web: TestClient, site: Site, path: str) -> None:
     mine = dict(Widget(web, site).ask(LAMP))["conversation"]["id"]
     stranger = Widget(web, site)

@@ -1,6 +1,7 @@
 """Documents that came over the network: kept in the home, one folder for each source, and taken in from there.
 
-What is acknowledged is on disk. A name that leads out of the folder is refused. Called by `rest.py` and the console.
+What is acknowledged is on disk. A name that leads out of the folder is refused. Called by the REST interface, the
+console and `answer_pairs.py`.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
+import threading
+from collections import defaultdict
 from pathlib import Path
 from typing import IO
 
@@ -17,6 +20,7 @@ UPLOADS = "uploads"
 """Folder of a home."""
 NAME_BYTES_MAX = 200
 _SOURCE = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_locks: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
 
 
 def folder_of(home: Path, source: str) -> Path:
@@ -33,7 +37,25 @@ def folder_of(home: Path, source: str) -> Path:
 def name_of(home: Path, source: str) -> str | None:
     """The short name of a source that lies in the home's uploads; None of every other source."""
     folder = Path(source)
-    return folder.name if folder.parent == home.resolve() / UPLOADS else None
+    return folder.name if folder.parent == home.resolve() / UPLOADS and _SOURCE.fullmatch(folder.name) else None
+
+
+def document_name(given: str | None) -> str:
+    """A file's name without a path.
+
+    Raises:
+        AssistantError: it has none that a file can have.
+    """
+    bare = Path((given or "").replace("\\", "/")).name
+    length = len(bare.encode("utf-8", "replace"))
+    if not bare or bare.startswith(".") or not bare.isprintable() or length > NAME_BYTES_MAX:
+        raise AssistantError(f"{(given or '')[:80]!r} is no name for a document.")
+    return bare
+
+
+def alone_in(folder: Path) -> threading.Lock:
+    """Held while a source's files are changed and taken in: two at once could store the older of two versions."""
+    return _locks[folder]
 
 
 def keep(home: Path, source: str, name: str | None, content: IO[bytes]) -> Path:
@@ -42,14 +64,16 @@ def keep(home: Path, source: str, name: str | None, content: IO[bytes]) -> Path:
     Raises:
         AssistantError: that is no name for a source or a document.
     """
-    folder = folder_of(home, source)
-    bare = Path((name or "").replace("\\", "/")).name
-    if not bare or bare.startswith(".") or len(bare.encode("utf-8", "replace")) > NAME_BYTES_MAX:
-        raise AssistantError(f"{(name or '')[:80]!r} is no name for a document.")
+    folder, bare = folder_of(home, source), document_name(name)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=folder.parent, delete=False) as part:
-        shutil.copyfileobj(content, part)
-    return Path(part.name).replace(folder / bare)
+        try:
+            shutil.copyfileobj(content, part)
+            part.flush()
+            return Path(part.name).replace(folder / bare)
+        except BaseException:
+            Path(part.name).unlink(missing_ok=True)
+            raise
 
 
 def forget(home: Path, source: str, document: str | None = None) -> None:
