@@ -17,7 +17,7 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
-from ui.doors import judge
+from ui.doors import judge, shows_something
 from ui.login import login_address
 from ui.page_policy import PAGES, PagePolicy, policy
 from ui.people import People
@@ -106,7 +106,8 @@ class Doorkeeper:
                 message["headers"] = kept + [(name.encode(), value.encode()) for name, value in added.items()]
             await send(message)
 
-        verdict = await asyncio.to_thread(judge, self._people, scope["path"], headers, self._anonymous)
+        asked = (self._people, scope["path"], headers, self._anonymous)
+        verdict = await asyncio.to_thread(judge, *asked) if shows_something(headers) else judge(*asked)
         if not verdict.allowed:
             await _turn_away(scope, headers, verdict.known, with_headers)
             return

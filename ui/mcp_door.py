@@ -86,7 +86,7 @@ async def _answered(rungs: Rungs, admission: Admission, text: str, who: tuple[st
     def make() -> Question:
         return Question(text, rungs.traces.open_conversation("mcp", "mcp"), (), "mcp")
 
-    answering = await asyncio.to_thread(admission.admit, rungs, make, *who)
+    answering = await admission.let_in(rungs, make, *who)
     async for event in answering.steps():
         if isinstance(event, Finished):
             return {"text": event.trace.answer.text, **extension(event.trace).model_dump()}
