@@ -65,7 +65,7 @@ HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Frame-Options": "DENY",
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with none at all a browser posts "Log out" from nowhere, which is refused
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
 
