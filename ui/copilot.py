@@ -18,6 +18,8 @@ from ui.copilot_acts import SHOWN, Acts
 from ui.copilot_layout import layout
 from ui.copilot_writing import Writing
 from ui.people import ROLES, People
+from ui.present_people import account_html
+from ui.visitors import who_asks
 
 if TYPE_CHECKING:
     from assistant.build import Rungs
@@ -73,7 +75,11 @@ def build_copilot(rungs: Rungs) -> gr.Blocks:
         def agents() -> Any:
             return gr.update(choices=agents_of(people))
 
+        def account(request: gr.Request) -> str:
+            return account_html(who_asks(request), people.any, "/copilot/")
+
         blocks.unload(leave)
+        blocks.load(account, None, wires.parts["account"], **QUIET)
         blocks.load(agents, None, wires.parts["to"], **QUIET)
     return blocks
 

@@ -52,7 +52,7 @@ HEADERS = {
     "Content-Security-Policy": policy(),
     "X-Frame-Options": "DENY",
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with none at all a browser posts "Log out" from nowhere, which is refused
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
 TRANSPORT = {"Strict-Transport-Security": "max-age=31536000"}

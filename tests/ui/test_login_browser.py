@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
+from knowledge.database import open_engine
 from tests.ui.browsing import MILLISECONDS, chromium, served
+from ui.people import People
 
 pytestmark = pytest.mark.browser
 SCRIPTED = {"RUNGS_MODEL": "scripted", "RUNGS_EMBEDDER": "hash", "RUNGS_DEMO": "false"}
@@ -48,3 +51,53 @@ def test_the_first_owner_is_made_by_the_link_and_everybody_else_logs_in(browser:
         visitor = browser.new_context().new_page()
         visitor.goto(site.url)
         expect(visitor.locator("#question textarea")).to_be_visible()
+
+
+def test_a_bar_on_every_page_says_who_one_is_and_leads_on_and_out(browser: Browser, tmp_path: Path) -> None:
+    with served(tmp_path / "home", SCRIPTED) as site:
+        engine = open_engine(f"sqlite:///{site.home / 'rungs.db'}")
+        People(engine).add("ann", "owner", GOOD)
+        People(engine).add("ben", "agent", GOOD)
+        engine.dispose()
+        context = browser.new_context(viewport={"width": 1280, "height": 800})
+        context.set_default_timeout(MILLISECONDS)
+        page = context.new_page()
+        bar = page.locator(".account")
+
+        def enter(name: str, where: str) -> None:
+            page.goto(f"{site.url}/login?next={where}")
+            page.get_by_label("Name").fill(name)
+            page.get_by_label("Password").fill(GOOD)
+            page.keyboard.press("Enter")
+            expect(bar).to_contain_text(f"Logged in as {name}")
+
+        enter("ann", "/console/")
+        pictured(page, "console")
+        for name, there in (("Copilot", "copilot"), ("Chat", ""), ("Console", "console")):
+            bar.get_by_role("link", name=name).click()
+            page.wait_for_url(f"{site.url}/{there}{'/' if there else ''}")
+            expect(bar).to_contain_text("Logged in as ann (owner)")
+            pictured(page, there or "chat")
+        bar.get_by_role("button", name="Log out").click()
+        page.wait_for_url(lambda url: "/console" not in url or "/login" in url)
+        page.goto(f"{site.url}/console/")
+        expect(page).to_have_url(re.compile(r"/login\?next="))
+        page.goto(site.url)
+        expect(bar.get_by_role("link", name="Log in")).to_be_visible()
+        pictured(page, "chat-out")
+        enter("ben", "/copilot/")
+        expect(bar.get_by_role("link", name="Chat")).to_be_visible()
+        expect(bar.get_by_role("link", name="Console")).to_have_count(0)
+        context.close()
+
+
+def pictured(page: Page, name: str) -> None:
+    """Wide and narrow, light and dark, for whoever looks at the pages by eye."""
+    folder = os.environ.get("RUNGS_PICTURES")
+    if folder:
+        for width, scheme in ((1280, "light"), (1280, "dark"), (375, "light")):
+            page.set_viewport_size({"width": width, "height": 800})
+            page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+            page.wait_for_timeout(600)
+            page.screenshot(path=str(Path(folder) / f"{name}-{width}-{scheme}.png"))
+        page.set_viewport_size({"width": 1280, "height": 800})
