@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from assistant.models.engine import EngineOptions
 from assistant.models.weights import fingerprint, prepare
 from knowledge.database import open_engine
 from tests import chroma, postgres
+from tests.absent import absent
 
 
 @pytest.fixture(scope="session")
@@ -43,9 +43,7 @@ def postgresql() -> Iterator[postgres.Server]:
     """A real server with a template that is migrated; skipped where it is not installed, but never in CI."""
     with postgres.running() as server:
         if server is None:
-            if os.environ.get("CI"):
-                pytest.fail("no PostgreSQL on this machine: install Debian's `postgresql`")
-            pytest.skip("no PostgreSQL on this machine")
+            absent("PostgreSQL", "postgresql")
         postgres.make_template(server)
         yield server
 

@@ -49,7 +49,7 @@ def modules(tree: ast.AST, top_level_only: bool = False) -> Iterator[str]:
             yield node.module
 
 
-PAGES = ("ui/chat", "ui/console", "ui/copilot", "ui/who.py")
+PAGES = ("ui/chat", "ui/console", "ui/copilot")
 """Gradio's pages, imported by the server and by nobody else."""
 TRAINING_ALONE = ("adapters/trainer.py", "adapters/fused.py")
 """Imported by the process that trains and by nobody else."""

@@ -66,7 +66,7 @@ def api_router(rungs: Rungs, admission: Admission) -> APIRouter:
         check(rungs, asked)
         who = payers(request.scope)
         named = (f"visitor:{who[0]} {asked.user}",) if who and asked.user else ()  # each of a program's own visitors
-        answering = await asyncio.to_thread(admission.admit, rungs, lambda: question_of(rungs, asked), *who, *named)
+        answering = await admission.let_in(rungs, lambda: question_of(rungs, asked), *who, *named)
         if asked.stream:
             return Streamed(stream_lines(answering, asked), answering, "text/event-stream")
         trace = await _whole(answering, request)

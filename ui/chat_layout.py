@@ -37,6 +37,7 @@ def layout(question_characters: int) -> Mapping[str, Any]:
         _own_parts(parts)
     with gr.Row(elem_id="rungs-top"):
         gr.HTML(INTRO)
+        parts["account"] = gr.HTML("", elem_id="account")
         parts["fresh"] = gr.Button("New chat", size="sm", elem_id="fresh")
     parts["chatbot"] = gr.Chatbot(
         elem_id="chat",
@@ -98,8 +99,7 @@ def layout(question_characters: int) -> Mapping[str, Any]:
 
 
 def _own_parts(parts: dict[str, Any]) -> None:
-    """The account, and what a visitor may do with their data."""
-    parts["account"] = gr.HTML("", elem_id="account")
+    """What a visitor may do with their data."""
     parts["take_along"] = gr.Button(
         "Take this browser's conversations into my account", size="sm", visible=False, elem_id="take-along"
     )

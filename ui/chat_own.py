@@ -23,6 +23,7 @@ from assistant.export import as_json, as_markdown
 from assistant.moving import move_conversations
 from knowledge.errors import KnowledgeError
 from ui import present
+from ui.present_people import account_html
 from ui.visitors import secret_of_browser, visitor_of, who_asks
 
 if TYPE_CHECKING:
@@ -132,10 +133,10 @@ class OwnData:
         """Who is logged in, and whether this browser has conversations from before."""
         who = who_asks(request)
         if who is None:
-            return present.account_html("", self._has_people()), gr.update(visible=False)
+            return account_html(None, self._has_people(), "/"), gr.update(visible=False)
         secret = secret_of_browser(visitor)
         earlier = bool(secret) and bool(self.rungs.traces.conversations(secret))
-        return present.account_html(who.name, True), gr.update(visible=earlier)
+        return account_html(who, True, "/"), gr.update(visible=earlier)
 
     def taken_along(self, visitor: str, conversation: str | None, request: gr.Request) -> tuple[Any, ...]:
         """Give this browser's conversations to the account that is logged in. Returns the page's outputs."""

@@ -98,7 +98,7 @@ def serve(
     """Start the web application: chat page, console."""
 
     def run(settings: Settings) -> None:
-        from ui.server import serve as serve_web
+        from ui.serving import serve as serve_web
 
         serve_web(settings)
 

@@ -21,8 +21,10 @@ from ui import (
     console_unanswered,
     present,
 )
+from ui.people import People
+from ui.present_people import account_html
 from ui.present_tables import empty
-from ui.who import show_who
+from ui.visitors import who_asks
 
 if TYPE_CHECKING:
     from assistant.build import Rungs
@@ -40,9 +42,10 @@ class Console:
     """What the page shows besides its tabs."""
 
     rungs: Rungs
+    people: People
 
-    def header(self) -> str:
-        """The page's name, and what waits for its reader."""
+    def header(self, request: gr.Request) -> str:
+        """The page's name, who reads it, and what waits for them."""
         waiting, handed = self.rungs.corrections.counts()["waiting"], len(self.rungs.desk.inbox("waiting"))
         counts = (
             (waiting, "correction waits for review", "corrections wait for review"),
@@ -52,15 +55,16 @@ class Console:
             f'<span class="chip">{count} {one if count == 1 else many}</span>' for count, one, many in counts if count
         )
         degraded = present.problem_html(self.rungs.store.degraded) if self.rungs.store.degraded else ""
+        bar = account_html(who_asks(request), self.people.any, "/console/")
         return (
-            '<header class="rungs-header"><h1>Rungs console</h1><p>What was asked, which level answered, and why. '
-            f'<a href="/">The chat page</a></p><div class="chips" role="status">{chips}</div>{degraded}</header>'
+            '<header class="rungs-header"><h1>Rungs console</h1><p>What was asked, which level answered, and why.</p>'
+            f'{bar}<div class="chips" role="status">{chips}</div>{degraded}</header>'
         )
 
-    def counted(self) -> tuple[str, Any]:
+    def counted(self, request: gr.Request) -> tuple[str, Any]:
         """The header, and how many corrections wait, on the tab where they do."""
         waiting = self.rungs.corrections.counts()["waiting"]
-        return self.header(), gr.Tab(label=f"Adaptation ({waiting})" if waiting else "Adaptation")
+        return self.header(request), gr.Tab(label=f"Adaptation ({waiting})" if waiting else "Adaptation")
 
     def handoffs(self) -> str:
         """Who waits for a person."""
@@ -81,9 +85,8 @@ def build_console(rungs: Rungs, background: Background) -> gr.Blocks:
         rungs: out of `build`.
         background: does the long work that tabs start.
     """
-    console = Console(rungs)
+    console = Console(rungs, People(rungs.engine))
     with gr.Blocks(title="Rungs console", analytics_enabled=False, delete_cache=UPLOADS_KEPT) as blocks:
-        show_who(blocks)
         header = gr.HTML(elem_id="console-header")
         with gr.Tab("Overview") as first:
             opening = _fills(first, console_overview.build_tab(rungs))

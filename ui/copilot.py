@@ -18,7 +18,8 @@ from ui.copilot_acts import SHOWN, Acts
 from ui.copilot_layout import layout
 from ui.copilot_writing import Writing
 from ui.people import ROLES, People
-from ui.who import show_who
+from ui.present_people import account_html
+from ui.visitors import who_asks
 
 if TYPE_CHECKING:
     from assistant.build import Rungs
@@ -61,7 +62,6 @@ def build_copilot(rungs: Rungs) -> gr.Blocks:
     writing = Writing(rungs, threading.Semaphore(max(1, rungs.settings.slots - 1)))
     people = People(rungs.engine)
     with gr.Blocks(title="Rungs copilot", analytics_enabled=False) as blocks:
-        show_who(blocks)
         wires = Wires(layout(agents_of(people)), acts, writing)
         _wire_looking(wires, blocks)
         _wire_desk(wires)
@@ -75,7 +75,11 @@ def build_copilot(rungs: Rungs) -> gr.Blocks:
         def agents() -> Any:
             return gr.update(choices=agents_of(people))
 
+        def account(request: gr.Request) -> str:
+            return account_html(who_asks(request), people.any, "/copilot/")
+
         blocks.unload(leave)
+        blocks.load(account, None, wires.parts["account"], **QUIET)
         blocks.load(agents, None, wires.parts["to"], **QUIET)
     return blocks
 

@@ -34,6 +34,7 @@ def layout(agents: Sequence[str]) -> Mapping[str, Any]:
         parts[name] = gr.State(empty)
     parts["undo"] = gr.State(())
     gr.HTML(TOP + help_html(), elem_id="copilot-top")
+    parts["account"] = gr.HTML("", elem_id="account")
     with gr.Row(elem_id="copilot"):
         with gr.Column(elem_id="copilot-inbox", min_width=200):
             _inbox(parts)

@@ -17,7 +17,7 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
-from ui.doors import is_secure, judge
+from ui.doors import is_secure, judge, shows_something
 from ui.login import login_address
 from ui.page_policy import PAGES, PagePolicy, policy
 from ui.people import People
@@ -52,7 +52,7 @@ HEADERS = {
     "Content-Security-Policy": policy(),
     "X-Frame-Options": "DENY",
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with none at all a browser posts "Log out" from nowhere, which is refused
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
 TRANSPORT = {"Strict-Transport-Security": "max-age=31536000"}
@@ -107,7 +107,8 @@ class Doorkeeper:
                 message["headers"] = [_secured(line) for line in lines] if secure else lines
             await send(message)
 
-        verdict = await asyncio.to_thread(judge, self._people, path, headers, self._anonymous, secure)
+        asked = (self._people, path, headers, self._anonymous, secure)
+        verdict = await asyncio.to_thread(judge, *asked) if shows_something(headers) else judge(*asked)
         if not verdict.allowed:
             await _turn_away(scope, headers, verdict.known, with_headers)
             return

@@ -119,7 +119,7 @@ async def _answered(
     def make() -> Question:
         return Question(text, rungs.traces.open_conversation("mcp", "mcp"), (), "mcp")
 
-    answering = await asyncio.to_thread(admission.admit, rungs, make, *who)
+    answering = await admission.let_in(rungs, make, *who)
 
     async def stop() -> None:
         await left.wait()

@@ -11,6 +11,7 @@ import hashlib
 import re
 import secrets
 import time
+import weakref
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -43,6 +44,10 @@ IDLE_SECONDS = 2 * 3600.0
 SEEN_SECONDS = 60.0
 """A session's last request is noted no more often than this."""
 SECRET_BYTES = 32
+LOOK_SECONDS = 1.0
+"""How long nobody is taken for there still being nobody; an account made in this process is seen at once."""
+_INHABITED: weakref.WeakSet[Engine] = weakref.WeakSet()
+"""Databases that are known to have accounts; the last owner cannot be removed, so they stay so."""
 KEY_PREFIX = "rk-"
 
 
@@ -73,16 +78,19 @@ class People:
         """Bring the tables up to date."""
         migrate(engine, MIGRATIONS, VERSION_TABLE)
         self._engine = engine
-        self._any = self.count() > 0
+        self._looked = -LOOK_SECONDS
 
     # accounts
 
     @property
     def any(self) -> bool:
-        """Whether there are accounts, so that people must log in; what another process made is seen, too."""
-        if not self._any:
-            self._any = self.count() > 0
-        return self._any
+        """Whether there are accounts, so that people must log in; what another process made is seen within a second."""
+        now = time.monotonic()
+        if self._engine not in _INHABITED and now - self._looked >= LOOK_SECONDS:
+            self._looked = now
+            if self.count():
+                _INHABITED.add(self._engine)
+        return self._engine in _INHABITED
 
     def count(self) -> int:
         """How many accounts there are."""
@@ -112,6 +120,7 @@ class People:
                 connection.execute(insert(accounts), row)
         except IntegrityError as error:
             raise AssistantError(f"there is an account {name} already.") from error
+        _INHABITED.add(self._engine)
         return account
 
     def accounts(self) -> tuple[Account, ...]:

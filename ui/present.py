@@ -138,28 +138,6 @@ def banner_html(state: str, agent: str = "") -> str:
     return f'<div class="banner {state}" role="status">{told}</div>'
 
 
-LOG_OUT = (
-    '<form method="post" action="/logout"><button type="submit">Log out</button>'
-    '<button type="submit" name="everywhere" value="true" title="Ends your sessions in every browser">'
-    "Log out everywhere</button></form>"
-)
-
-
-def who_html(name: str, role: str) -> str:
-    """Who looks at a page that needs a log-in, and the way out."""
-    return f'<div class="account"><span><strong>{escaped(name)}</strong> {escaped(role)}</span>{LOG_OUT}</div>'
-
-
-def account_html(name: str, has_accounts: bool) -> str:
-    """Who is logged in on the chat page, and the way in or out."""
-    if name:
-        return f'<div class="account"><span>Logged in as <strong>{escaped(name)}</strong></span>{LOG_OUT}</div>'
-    if not has_accounts:
-        return ""
-    told = "Log in to find your conversations on every device."
-    return f'<div class="account"><a href="/login?next=/">Log in</a><span>{told}</span></div>'
-
-
 def problem_html(message: str) -> str:
     """Something that went wrong, in words."""
     return f'<div class="answer problem"><p>{escaped(message)}</p></div>'

@@ -57,7 +57,7 @@ class KnowledgeRest:
         return SourceList(sources=list(await asyncio.to_thread(self._rungs.store.sources)))
 
     async def search(
-        self, text: Annotated[str, Query(min_length=1, max_length=8000)], k: Annotated[int, Query(ge=1, le=50)] = 5
+        self, text: Annotated[str, Query(min_length=1, max_length=4000)], k: Annotated[int, Query(ge=1, le=50)] = 5
     ) -> FoundList:
         """The passages nearest to a text; no model is asked."""
         return FoundList(**await done(self._rungs, "search", {"text": clean(text), "k": k}))

@@ -21,8 +21,9 @@ from ui.webhooks import Delivery, Webhook, WebhookEvent
 
 Offset = Annotated[int, Query(ge=0, le=1_000_000)]
 Limit = Annotated[int, Query(ge=1, le=500)]
-Source = Annotated[str, Query(max_length=4000, description="as `GET /api/knowledge/sources` names it")]
-Document = Annotated[str, Query(min_length=1, max_length=4000)]
+# a request's first line holds 64 KiB, and a letter takes up to twelve bytes of it
+Source = Annotated[str, Query(max_length=2000, description="as `GET /api/knowledge/sources` names it")]
+Document = Annotated[str, Query(min_length=1, max_length=2000)]
 
 
 class FeedbackRequest(BaseModel):

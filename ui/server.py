@@ -1,29 +1,19 @@
 """The web application: our own FastAPI with the surfaces mounted, shut to everybody but those who may.
 
-As long as there are no accounts it serves on loopback only. To add a surface: a new file, one line in SURFACES, and one
-in `doors.py` that says who may use it.
+To add a surface: a new file, one line in SURFACES, and one in `doors.py` that says who may use it. Called by
+`serving.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
+import hashlib
 import os
-import signal
-import socket
-import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import typer
-
-from assistant.errors import AssistantError
-from assistant.home import announced, owned
-from assistant.settings import Settings
-from ui.doorkeeper import is_loopback
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -35,13 +25,12 @@ if TYPE_CHECKING:
     from ui.people import People
     from ui.webhooks import Webhooks
 
-log = logging.getLogger(__name__)
-
-HANDBOOK = Path(__file__).resolve().parents[1] / "knowledge" / "handbook"
-HANDBOOK_SOURCE = "handbook"
-DEMO_LOADED = "demo-loaded"
+STATIC = Path(__file__).parent / "static"
 WAITING_MAX = 40
 """Questions that may wait for the engine; later ones are told that it is busy."""
+
+FILE_MAX = "64mb"
+"""Of a file that is dropped on the console: a document, or training rows."""
 
 
 def _chat(rungs: Rungs, _background: Background) -> Any:
@@ -85,7 +74,6 @@ def create_app(
     from ui.console_files import console_files_router
     from ui.control import control_router
     from ui.doorkeeper import Doorkeeper, OwnPagesAlone
-    from ui.gradio_pages import OWN, STATIC, mounted
     from ui.health import add_health
     from ui.leaving import STATE, Leaving, UntilLeaving
     from ui.live import add_live
@@ -128,14 +116,14 @@ def create_app(
     add_login(app, people, set_up or SetUp(people), settings.oidc_name if settings.oidc_issuer else "")
     background = Background(rungs)
     app.router.lifespan_context = _closing(app.router.lifespan_context, background)
-    app.mount(OWN, StaticFiles(directory=STATIC))
+    app.mount("/own", StaticFiles(directory=STATIC))
     add_openapi(app, installed_version())
     add_ends(app, "/v1/", "/api/", "/healthz", "/readyz", "/metrics", "/openapi.json")
 
     for path, make in SURFACES.items():
         if path != "/":  # a mount answers below its path only, and what people type has no slash at its end
             app.add_route(path, lambda request: RedirectResponse(f"{request.url.path}/"), include_in_schema=False)
-        app = mounted(app, make(rungs, background), path, WAITING_MAX, rungs.settings.slots + 6)
+        app = _mounted(app, make(rungs, background), path, rungs)
     app.add_middleware(OwnPagesAlone, allow_origins=[])
     app.add_middleware(
         Doorkeeper, port=port, people=people, hosts=rungs.settings.hosts, anonymous=rungs.settings.anonymous_chat
@@ -147,100 +135,44 @@ def create_app(
     return app
 
 
-def serve(settings: Settings) -> None:
-    """Own the home, start everything, serve until stopped.
+def _mounted(app: FastAPI, blocks: Any, path: str, rungs: Rungs) -> FastAPI:
+    import gradio as gr
 
-    Raises:
-        AssistantError: another address than loopback, a taken port, a home in use; with what to do.
-    """
-    _check_address(settings)
-    with owned(settings.home), _listener(settings) as listener:
-        warming = threading.Thread(target=_import_gradio, daemon=True)
-        warming.start()
-        import uvicorn
+    from assistant.attachments import BYTES_MAX
 
-        from assistant.build import build
-        from assistant.erasure import AgeKeeper
-        from ui.leaving import STATE, PatientServer
-        from ui.login import SetUp
-        from ui.logs import set_up_logs
-        from ui.people import People
-
-        set_up_logs(settings)
-        signal.signal(signal.SIGTERM, _leave)  # uvicorn raises it again once it has stopped
-        rungs = build(settings)
-        keeper = AgeKeeper(rungs.engine, settings.retention_days)
-        try:
-            rungs.traces.close_open()
-            if settings.demo:
-                load_demo(rungs)
-            port = listener.getsockname()[1]
-            url = f"http://{_bracketed(settings.host)}:{port}"
-            with announced(settings.home, url) as server:
-                people = People(rungs.engine)
-                set_up = SetUp(people)
-                app = create_app(rungs, server.token, port, people, set_up)
-                app.router.lifespan_context = _announcing(app.router.lifespan_context, url, set_up.token)
-                config = uvicorn.Config(app, **listening(settings))
-                PatientServer(config, getattr(app.state, STATE)).run(sockets=[listener])
-        finally:
-            keeper.close()
-            rungs.close()
+    blocks.queue(max_size=WAITING_MAX, default_concurrency_limit=rungs.settings.slots + 6, api_open=False)
+    mounted: FastAPI = gr.mount_gradio_app(
+        app,
+        blocks,
+        path,
+        footer_links=[],
+        run_history=False,
+        enable_monitoring=False,
+        show_error=False,
+        max_file_size={"/": BYTES_MAX, "/console": FILE_MAX}.get(path, "1kb"),
+        mcp_server=False,
+        ssr_mode=False,
+        pwa=False,
+        favicon_path=str(STATIC / "icon.svg") if path == "/" else None,
+        theme=gr.themes.Soft(
+            primary_hue="teal", neutral_hue="slate", font=["system-ui", "sans-serif"], font_mono=["monospace"]
+        ),
+        css_paths=[STATIC / "rungs.css", *_own(path, "css")],
+        head="".join(_script(file) for file in (STATIC / "keys.js", *_own(path, "js"))),
+    )
+    return mounted
 
 
-def listening(settings: Settings) -> dict[str, Any]:
-    """How the server listens: whose word it takes for who asks, and how long it waits."""
-    return {
-        "log_config": None,  # uvicorn's own words go where ours go
-        "access_log": False,  # its lines hold query strings
-        "timeout_graceful_shutdown": 10,
-        "server_header": False,
-        "proxy_headers": bool(settings.proxies),
-        "forwarded_allow_ips": list(settings.proxies),
-    }
+def _own(path: str, kind: str) -> tuple[Path, ...]:
+    """A page's own style or script, beside what all pages have."""
+    file = STATIC / f"{path.strip('/')}.{kind}"
+    return (file,) if file.is_file() else ()
 
 
-def load_demo(rungs: Rungs) -> None:
-    """Load the handbook on the first start; once removed it stays removed, but a newer one replaces an older one."""
-    from rich.console import Console
-    from rich.progress import Progress as Bar
-
-    from knowledge.ingest import ingest
-    from knowledge.types import IngestReport
-
-    mark = rungs.settings.home / DEMO_LOADED
-    if mark.exists() and not rungs.store.known(HANDBOOK_SOURCE):
-        return
-    with Bar(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("Reading the handbook", total=None)
-        for step in ingest(rungs.store, [HANDBOOK], source=HANDBOOK_SOURCE):
-            if isinstance(step, IngestReport):
-                for failure in step.failed:
-                    log.warning("handbook: %s: %s", failure.source, failure.reason)
-            else:
-                bar.update(task, completed=step.done, total=step.total)
-    mark.touch()
-
-
-def _check_address(settings: Settings) -> None:
-    """Beyond loopback only people with accounts are served, under a name that the owner gave.
-
-    Raises:
-        AssistantError: there is no account, or no name.
-    """
-    if is_loopback(settings.host):
-        return
-    if not _has_people(settings):
-        raise AssistantError(
-            f"host {settings.host}: only loopback (127.0.0.1, ::1, localhost) is served while there are no accounts, "
-            "since everybody who reaches the page could read every question. Make an owner first: "
-            "rungs accounts create-owner NAME"
-        )
-    if not settings.hosts:
-        raise AssistantError(
-            f"host {settings.host}: say under which names the pages are reached, as the setting hosts: "
-            'hosts = ["support.example.com"]. Requests that name another host are refused.'
-        )
+def _script(file: Path) -> str:
+    """From an address, since an inline script that comes into the page later is not run; anew once it changed."""
+    version = hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+    return f'<script src="/own/{file.name}?{version}"></script>'
 
 
 def _add_mcp(app: FastAPI, rungs: Rungs, admission: Admission) -> None:
@@ -294,76 +226,15 @@ def installed_version() -> str:
         return "unknown"
 
 
-def _has_people(settings: Settings) -> bool:
-    """Whether somebody could log in; makes no home."""
-    from knowledge.database import open_engine
-    from ui.people import People
-
-    if not settings.database and not settings.home.is_dir():
-        return False
-    engine = open_engine(settings.database_url)
-    try:
-        return People(engine).any
-    finally:
-        engine.dispose()
-
-
-@asynccontextmanager
-async def _nothing(_app: Any) -> AsyncIterator[None]:
-    yield
-
-
 def _closing(inner: Any, background: Background) -> Any:
     """The application's lifespan, which stops long work at its end."""
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[Any]:
-        async with (inner or _nothing)(app) as state:
+        async with inner(app) as state:
             try:
                 yield state
             finally:
                 await asyncio.to_thread(background.close)
 
     return lifespan
-
-
-def _announcing(inner: Any, url: str, token: str) -> Any:
-    """The application's lifespan, which says where it is once it is up."""
-
-    @asynccontextmanager
-    async def lifespan(app: Any) -> AsyncIterator[Any]:
-        async with (inner or _nothing)(app) as state:
-            typer.echo(f"Rungs is ready: {url}   (console: {url}/console; stop with Ctrl-C)")
-            if token:
-                typer.echo(f"Everybody on this machine is its owner; to have people log in: {url}/setup?token={token}")
-            yield state
-
-    return lifespan
-
-
-def _listener(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((settings.host, settings.port))
-        listener.listen(128)
-    except OSError as error:
-        listener.close()
-        raise AssistantError(
-            f"port {settings.port} on {settings.host} cannot be used ({error.strerror}). Choose another: --port 7861"
-        ) from error
-    return listener
-
-
-def _leave(_number: int, _frame: object) -> None:
-    """SIGTERM as an exception, so that everything is closed on the way out."""
-    raise SystemExit(0)
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
-
-
-def _import_gradio() -> None:
-    import_module("gradio")

@@ -14,6 +14,7 @@ from knowledge.errors import StorageFull
 from knowledge.ingest import ingest
 from knowledge.store import KnowledgeStore
 from knowledge.types import IngestReport
+from tests.absent import absent
 from tests.knowledge.storing import found, opened, put
 
 DOCUMENTS = 160
@@ -25,7 +26,7 @@ def mounted(place: Path, options: str) -> None:
     """Mount (or remount) a file system in memory, or skip."""
     command = shutil.which("mount")
     if command is None:
-        pytest.skip("there is no mount command on this machine")
+        absent("mount command", "mount")
     done = subprocess.run([command, "-t", "tmpfs", "-o", options, "tmpfs", str(place)], capture_output=True, text=True)
     if done.returncode:
         pytest.skip(f"mounting a small file system is not permitted here: {done.stderr.strip()}")

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from knowledge import database
 from knowledge.errors import KnowledgeError, StorageFull
 from tests import postgres
+from tests.absent import absent
 
 SECRET = "s3cret-of-the-owner"
 
@@ -79,7 +80,7 @@ def test_what_people_asked_is_in_no_error(table: Engine) -> None:
 def test_a_database_that_goes_away_and_comes_back_serves_the_next_request(tmp_path: Path) -> None:
     with postgres.running() as server:
         if server is None:
-            pytest.skip("no PostgreSQL on this machine")
+            absent("PostgreSQL", "postgresql")
         engine = database.open_engine(server.make())
         with database.writing(engine) as connection:
             connection.execute(text("CREATE TABLE t (a INTEGER)"))

@@ -13,6 +13,7 @@ from assistant.erasure import erase_conversation
 from assistant.errors import AssistantError
 from knowledge.database import open_engine
 from tests import postgres
+from tests.absent import absent
 from tests.ui.serving import CommandLine
 from ui.backup import ABOUT, restore
 from ui.dump import can_dump
@@ -101,10 +102,11 @@ def known(rungs: CommandLine, pages: Path) -> None:
     rungs("accounts", "create-owner", "ann", stdin="correct horse battery\n")
 
 
-@pytest.mark.skipif(not can_dump(), reason="no pg_dump on this machine")
 def test_a_server_database_is_backed_up_and_restored(
     rungs: CommandLine, postgresql: postgres.Server, pages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if not can_dump():
+        absent("pg_dump", "postgresql-client")
     first, second = (postgresql.make() for _ in range(2))
     one, other = rungs, CommandLine(tmp_path / "other")
     monkeypatch.setenv("RUNGS_DATABASE", first)

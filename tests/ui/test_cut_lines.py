@@ -102,7 +102,9 @@ def cut(line: socket.socket, rudely: bool) -> None:
 
 @pytest.mark.parametrize("rudely", [False, True])
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_program_that_leaves_stops_the_engine(served_at: tuple[Served, Path, int], stream: bool, rudely: bool) -> None:
+def test_a_program_that_leaves_stops_the_engine(
+    served_at: tuple[Served, Path, int], stream: bool, rudely: bool
+) -> None:
     served, folder, before = served_at
     body = {"model": "rungs/prompting", "stream": stream, "messages": [{"role": "user", "content": QUESTION}]}
     line = connect(served, "/v1/chat/completions", body)

@@ -16,7 +16,8 @@ from tests.ui.test_server import PORT, TOKEN, settings_of
 from ui.doors import COOKIE, DOORS, door_of
 from ui.login import TRIES, SetUp
 from ui.people import ROLES, People
-from ui.server import _check_address, create_app
+from ui.server import create_app
+from ui.serving import check_address
 
 OWN = f"http://127.0.0.1:{PORT}"
 GOOD = "correct horse battery"
@@ -208,8 +209,8 @@ def test_the_set_up_link_makes_one_owner(tmp_path: Path) -> None:
             assert [account.name for account in people.accounts()] == ["ann"]
         beyond = rungs.settings.model_copy(update={"host": "0.0.0.0"})
         with pytest.raises(AssistantError, match="hosts"):
-            _check_address(beyond)
-        _check_address(beyond.model_copy(update={"hosts": ["support.example.com"]}))
+            check_address(beyond)
+        check_address(beyond.model_copy(update={"hosts": ["support.example.com"]}))
         rungs.close()
 
 

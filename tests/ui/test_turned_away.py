@@ -14,7 +14,8 @@ from assistant.build import Rungs, build
 from assistant.home import owned
 from tests.ui.test_server import PORT, TOKEN, settings_of
 from ui.people import People
-from ui.server import create_app, listening
+from ui.server import create_app
+from ui.serving import listening
 from ui.sites import Sites
 
 OWN = f"http://127.0.0.1:{PORT}"
