@@ -114,7 +114,10 @@ class Bulletin:
         return self._stop.is_set()
 
     def listen(self, listener: Listener) -> None:
-        """Be told of events of this process (`handed_off`, `resolved`, `feedback`), each exactly once."""
+        """Be told of events of this process, each exactly once.
+
+        They are `handed_off`, `resolved`, `feedback`, `answered` (with the trace) and `interrupted`.
+        """
         self._listeners.append(listener)
 
     def tell(self, event: str, about: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from assistant.errors import ModelUnavailable
+from assistant.halting import BY_RUNGS, Halt, Stopping
 from assistant.types import Event, Evidence, Finished, Question, Trace
 
 if TYPE_CHECKING:
@@ -60,6 +61,9 @@ class Deployment:
         self._posts = [self._present]
         self._lock = threading.Lock()
         self._closed = False
+        self._streams = 0
+        self._draining = False
+        self._halted = threading.Event()
 
     @property
     def current(self) -> Crew:
@@ -106,12 +110,35 @@ class Deployment:
         for model in models.values():
             model.close()
 
+    @property
+    def under_way(self) -> int:
+        """Questions that somebody waits for now."""
+        return self._streams
+
+    def drain(self) -> None:
+        """Take no further question; those under way are answered. Idempotent."""
+        with self._lock:
+            self._draining = True
+
+    def halt(self) -> None:
+        """Give up those under way, within a token: their askers are told, their traces closed as interrupted."""
+        self.drain()
+        self._halted.set()
+
     def stream(self, question: Question, cancel: threading.Event | None = None) -> Iterator[Event]:
-        """See `Assistant.stream`; one crew answers the whole question."""
-        with self.lease() as crew:
-            events = cast("Generator[Event, None, None]", crew.assistant(question.site).stream(question, cancel))
+        """See `Assistant.stream`; one crew answers the whole question.
+
+        Raises:
+            Stopping: no question is taken any more, or this one was given up.
+        """
+        halt, last = Halt(cancel or threading.Event(), self._halted), None
+        with self._counted(), self.lease() as crew:
+            events = cast("Generator[Event, None, None]", crew.assistant(question.site).stream(question, halt))
             with closing(events):
-                yield from events
+                for last in events:
+                    yield last
+        if not isinstance(last, Finished) and halt.reason == BY_RUNGS:
+            raise Stopping(f"{BY_RUNGS}. Ask again in a moment.")
 
     def ask(self, question: Question) -> Trace:
         """Answer one question and wait for it."""
@@ -126,6 +153,18 @@ class Deployment:
     def versions(self, site: str = "") -> Mapping[str, str]:
         """What answers, by version."""
         return self.current.assistant(site).versions()
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        with self._lock:
+            if self._draining:
+                raise Stopping("Rungs is stopping. Ask again in a moment.")
+            self._streams += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._streams -= 1
 
     def _idle_models(self) -> list[ChatModel]:
         """Models of crews that were replaced and have answered their last question. Called with the lock held."""

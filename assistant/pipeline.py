@@ -15,6 +15,7 @@ from typing import Protocol
 
 from assistant import language, prompts, routing
 from assistant.errors import BadQuestion, ModelError
+from assistant.halting import BY_ASKER, Halt
 from assistant.types import (
     Answer,
     Attempt,
@@ -83,7 +84,7 @@ class Assistant:
             route = routing.plan(question, evidence, self.levels, self.person_topics, self.languages)
             attempts = yield from self._climb(question, evidence, route.steps, cancel)
             if cancel.is_set():
-                reason = "stopped by the asker"
+                reason = cancel.reason if isinstance(cancel, Halt) else BY_ASKER
                 return
             answer = self._conclude(question, evidence, attempts)
             if not any(attempt.accepted for attempt in attempts):

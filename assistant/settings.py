@@ -123,9 +123,24 @@ class Settings(BaseSettings):
     address_tokens_per_day: int = Field(0, ge=0, description="everybody behind one address; 0 is no limit")
     key_questions_per_minute: int = Field(600, ge=0, description="a program's key; 0 is no limit")
     key_tokens_per_day: int = Field(0, ge=0, description="a program's key; 0 is no limit")
+    log: Literal["text", "json"] = Field("text", description="how the log is written, to standard error")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="info: one line for every request and every answered question"
+    )
+    log_text: bool = Field(False, description="questions and answers stand in the log with what they say")
+    otel: str = Field(
+        "", description="URL of an OpenTelemetry collector (OTLP over HTTP) that gets spans; empty sends nothing"
+    )
     webhook_private: bool = Field(
         False, description="webhooks may also go to this machine's loopback, by http, too; for tests and side-cars"
     )
+
+    @field_validator("otel")
+    @classmethod
+    def _otel_is_url(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError("it must begin with http:// or https://, as http://collector:4318")
+        return value
 
     @field_validator("model_file", "adapter", mode="before")
     @classmethod

@@ -231,15 +231,18 @@ class TraceStore:
         if handoff:
             about = {"conversation_id": conversation, "kind": kind_of(trace), "agent": None}
             self._bulletin.tell("handed_off", {"handoff_id": handoff, **about})
+        self._bulletin.tell("answered", {"trace": trace})
 
     def interrupted(self, trace_id: str, reason: str) -> None:
         """Close a question's row without an answer; one that is closed already stays as it is."""
         with writing(self._engine) as connection:
-            connection.execute(
+            closed = connection.execute(
                 update(questions)
                 .where(questions.c.id == trace_id, _OPEN)
                 .values(status="interrupted", reason=clean(reason)[:REASON_CHARACTERS])
             )
+        if closed.rowcount:
+            self._bulletin.tell("interrupted", {"trace_id": trace_id})
 
     def close_open(self) -> int:
         """At a start: rows that a crash left open become interrupted. Returns how many."""

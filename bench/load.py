@@ -53,52 +53,58 @@ def server(home: Path) -> Iterator[tuple[str, psutil.Process]]:
             run.wait(60)
 
 
-async def user(client: httpx.AsyncClient, url: str, number: int) -> tuple[int, float, float]:
-    """One question: status, seconds to its first byte, seconds in all."""
-    body = {"model": "rungs/prompting", "stream": True, "messages": [{"role": "user", "content": f"Hello, {number}!"}]}
-    started, first = time.perf_counter(), 0.0
-    async with client.stream("POST", f"{url}/v1/chat/completions", json=body) as answer:
-        async for _ in answer.aiter_bytes():
-            first = first or time.perf_counter() - started
-    return answer.status_code, first, time.perf_counter() - started
+async def user(port: int, number: int) -> tuple[int, float]:
+    """One question over a socket of its own, read to its end: status, seconds in all."""
+    asked = {"model": "rungs/prompting", "stream": True, "messages": [{"role": "user", "content": f"Hello, {number}!"}]}
+    body = json.dumps(asked).encode()
+    head = (
+        f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    started = time.perf_counter()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(head.encode() + body)
+    answer = await reader.read(-1)
+    seconds = time.perf_counter() - started
+    writer.close()
+    return int(answer.split(b" ", 2)[1]), seconds
 
 
-async def health(client: httpx.AsyncClient, url: str, over: asyncio.Event) -> list[float]:
-    """Seconds of a health check, ten times a second, until it is over."""
-    seconds = []
-    while not over.is_set():
-        started = time.perf_counter()
-        (await client.get(f"{url}/healthz")).raise_for_status()
-        seconds.append(time.perf_counter() - started)
-        await asyncio.sleep(0.1)
-    return seconds
+def health(port: int) -> None:
+    """Seconds of a health check, ten times a second, a line each, until it is killed. A process of its own."""
+    with httpx.Client(timeout=30, trust_env=False) as client:
+        while True:
+            started = time.perf_counter()
+            client.get(f"http://127.0.0.1:{port}/healthz").raise_for_status()
+            print(time.perf_counter() - started, flush=True)
+            time.sleep(0.1)
 
 
-async def measure(url: str, users: int, process: psutil.Process) -> None:
+async def rounds(port: int, users: int, process: psutil.Process) -> tuple[list[tuple[int, float]], list[float]]:
+    """What every user saw, and the server's memory after each round, in MB."""
+    seen, memory = [], []
+    for _ in range(ROUNDS):
+        seen += await asyncio.gather(*(user(port, number) for number in range(users)))
+        memory.append(process.memory_info().rss / 2**20)
+    return seen, memory
+
+
+def measure(port: int, users: int, process: psutil.Process) -> None:
     """Ask, watch, print."""
-    limits = httpx.Limits(max_connections=users + 10)
-    over, seen, memory = asyncio.Event(), [], []
-    async with (
-        httpx.AsyncClient(limits=limits, timeout=120, trust_env=False) as client,
-        httpx.AsyncClient(timeout=30, trust_env=False) as checker,
-    ):
-        checking = asyncio.create_task(health(checker, url, over))
-        for _ in range(ROUNDS):
-            seen += await asyncio.gather(*(user(client, url, number) for number in range(users)))
-            memory.append(process.memory_info().rss / 2**20)
-        over.set()
-        healthy = sorted(await checking)
-    statuses = Counter(status for status, *_ in seen)
-    refused = sorted(whole for status, _, whole in seen if status != 200)
-    answered = [whole for status, _, whole in seen if status == 200]
-    print(f"{users} users, {ROUNDS} rounds: {dict(statuses)} (only 200, 429, 503)")
+    command = [sys.executable, "-m", "bench.load", "health", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as checking:
+        time.sleep(2)
+        seen, memory = asyncio.run(rounds(port, users, process))
+        checking.kill()
+        healthy = sorted(float(line) for line in checking.stdout or () if line.endswith("\n"))
+    refused = sorted(whole for status, whole in seen if status != 200)
+    answered = [whole for status, whole in seen if status == 200]
+    print(f"{users} users, {ROUNDS} rounds: {dict(Counter(status for status, _ in seen))} (only 200, 429, 503)")
     print(f"answered in {statistics.median(answered):.2f} s (median)")
     print(f"health: p99 {healthy[int(len(healthy) * 0.99)] * 1000:.0f} ms of {len(healthy)} (under 100)")
     if refused:
-        print(
-            f"refused: p95 {refused[int(len(refused) * 0.95)] * 1000:.0f} ms, "
-            f"longest {refused[-1] * 1000:.0f} ms (under 300)"
-        )
+        late, last = refused[int(len(refused) * 0.95)] * 1000, refused[-1] * 1000
+        print(f"refused: p95 {late:.0f} ms, longest {last:.0f} ms (under 300)")
     print(f"memory: {memory[0]:.0f} MB after the first round, {memory[-1]:.0f} MB after the last (at most 1.2 times)")
 
 
@@ -106,8 +112,11 @@ def main() -> None:
     """Serve, measure."""
     users = int(sys.argv[1]) if len(sys.argv) > 1 else 200
     with tempfile.TemporaryDirectory() as folder, server(Path(folder) / "home") as (url, process):
-        asyncio.run(measure(url, users, process))
+        measure(int(url.rpartition(":")[2]), users, process)
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["health"]:
+        health(int(sys.argv[2]))
+    else:
+        main()

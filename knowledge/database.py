@@ -8,6 +8,8 @@ No table is defined here. Called by `assistant/build.py`, `store.py` and the tra
 from __future__ import annotations
 
 import sqlite3
+import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -25,6 +27,10 @@ BUSY_SECONDS = 10
 """How long a writer waits for another process's transaction."""
 MIGRATION_SECONDS = 600
 """How long a process waits, at its start, for another one that is bringing the tables up to date."""
+CONNECTIONS_MORE = 40
+"""Beyond the pool's five that stay open: as many readers as there may be answers under way."""
+_TURNS: weakref.WeakKeyDictionary[Engine, threading.RLock] = weakref.WeakKeyDictionary()
+_TURNS_MADE = threading.Lock()
 WRITES = "rungs_writes"
 """Execution option: begin with the write lock, so that a transaction never fails half-way for want of it."""
 SNAPSHOT = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
@@ -70,7 +76,8 @@ def _open_sqlite(url: URL) -> Engine:
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise KnowledgeError(f"{url.database}: its folder cannot be made ({error}).") from error
-    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
+    pool = {} if url.database in (None, "", ":memory:") else {"max_overflow": CONNECTIONS_MORE}
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}, **pool)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -138,13 +145,33 @@ def writing(engine: Engine, lane: str = "", wait_seconds: int | None = None) -> 
         StorageFull: the disk has no room; nothing of this transaction was kept.
         KnowledgeError: another process holds the write lock, or the database cannot be written or reached.
     """
+    with ExitStack() as turn:
+        if is_sqlite(engine):
+            turn.enter_context(_turn(engine))
+        try:
+            with engine.connect().execution_options(**{WRITES: True}) as connection, connection.begin():
+                if not is_sqlite(engine):
+                    postgres.take_turn(connection, lane, wait_seconds)
+                yield connection
+        except (DBAPIError, PoolTimeout) as error:
+            raise _explained(error, engine) from error
+
+
+@contextmanager
+def _turn(engine: Engine) -> Iterator[None]:
+    """This process's writers wait here, and not for SQLite's lock with a connection in their hands that readers need.
+
+    Raises:
+        KnowledgeError: somebody writes for too long.
+    """
+    with _TURNS_MADE:
+        lock = _TURNS.setdefault(engine, threading.RLock())
+    if not lock.acquire(timeout=BUSY_SECONDS):
+        raise KnowledgeError(f"{engine.url.database}: somebody else is writing to it. Try again when they are done.")
     try:
-        with engine.connect().execution_options(**{WRITES: True}) as connection, connection.begin():
-            if not is_sqlite(engine):
-                postgres.take_turn(connection, lane, wait_seconds)
-            yield connection
-    except (DBAPIError, PoolTimeout) as error:
-        raise _explained(error, engine) from error
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager

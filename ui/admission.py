@@ -6,6 +6,7 @@ answers asks here; what is turned away is told when to come back.
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ from ui.budgets import Budgets, TurnedAway
 if TYPE_CHECKING:
     from assistant.build import Rungs
 
+FULL = "too many questions are waiting; try again in a few seconds"
 BUSY_SECONDS = 5
 """What somebody is told to wait whom the full queue turned away."""
 
@@ -27,13 +29,22 @@ class Busy(TurnedAway):
     """Too many questions wait already."""
 
 
+class Leaving(TurnedAway):
+    """The server is being stopped: another one takes the question, or this one once it is back."""
+
+    code = "stopping"
+    status = 503
+
+
 class Places:
     """How many answers are under way, and the threads that make them."""
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self.most: int = most
         self._lock = threading.Lock()
-        self.taken = 0
+        self.taken: int = 0
+        self.closed = False
+        """Whether nobody is let in any more, since the server is being stopped."""
         self.threads = ThreadPoolExecutor(most, "rungs-answer")
 
     def take(self) -> None:
@@ -41,11 +52,24 @@ class Places:
 
         Raises:
             Busy: there is none.
+            Leaving: nobody is let in any more.
         """
         with self._lock:
-            if self.taken >= self._most:
-                raise Busy("too many questions are waiting; try again in a few seconds", BUSY_SECONDS)
+            if self.closed:
+                raise Leaving("Rungs is stopping; ask again in a few seconds", BUSY_SECONDS)
+            if self.taken >= self.most:
+                raise Busy(FULL, BUSY_SECONDS)
             self.taken += 1
+
+    def close(self) -> None:
+        """Let nobody in any more; whoever is in stays. Idempotent."""
+        with self._lock:
+            self.closed = True
+
+    @property
+    def full(self) -> bool:
+        """Whether nobody is let in now."""
+        return self.taken >= self.most
 
     def give_back(self) -> None:
         """Leave it."""
@@ -59,6 +83,16 @@ class Admission:
     def __init__(self, places: Places, budgets: Budgets) -> None:
         self.places = places
         self.budgets = budgets
+
+    async def let_in(self, rungs: Rungs, make: Callable[[], Question], *who: str) -> Advancing[Event]:
+        """As `admit`, for an event loop. A full house is said at once: whoever is turned away waits for no thread.
+
+        Raises:
+            TurnedAway: no place, or a budget is used up.
+        """
+        if self.places.full:
+            raise Busy(FULL, BUSY_SECONDS)
+        return await asyncio.to_thread(self.admit, rungs, make, *who)
 
     def admit(self, rungs: Rungs, make: Callable[[], Question], *who: str) -> Advancing[Event]:
         """An answer, ready to be advanced. Blocks for a moment: it looks into the database.

@@ -10,6 +10,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Generator
 from concurrent.futures import Executor
+from contextvars import copy_context
 from typing import Any, Generic, TypeVar
 
 from starlette.responses import StreamingResponse
@@ -44,10 +45,10 @@ class Advancing(Generic[T]):
 
     async def steps(self) -> AsyncIterator[T]:
         """The steps as they come; leaving early stops the work."""
-        loop = asyncio.get_running_loop()
+        loop, context = asyncio.get_running_loop(), copy_context()  # so that its log lines name the request
         try:
             while True:
-                step = loop.run_in_executor(self._threads, self.advance)
+                step = loop.run_in_executor(self._threads, context.run, self.advance)
                 await asyncio.wait({step})  # unlike awaiting the step itself, this can be cancelled in the middle of it
                 done = step.result()
                 if done is None:

@@ -16,6 +16,7 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import Response
 
 from assistant.errors import AssistantError, BadQuestion
+from assistant.halting import Stopping
 from assistant.types import Climbing, Event, Finished, Question, Trace, Turn, Words
 from knowledge.text import clean
 from ui.admission import Admission
@@ -65,7 +66,7 @@ def api_router(rungs: Rungs, admission: Admission) -> APIRouter:
         check(rungs, asked)
         who = payers(request.scope)
         named = (f"visitor:{who[0]} {asked.user}",) if who and asked.user else ()  # each of a program's own visitors
-        answering = await asyncio.to_thread(admission.admit, rungs, lambda: question_of(rungs, asked), *who, *named)
+        answering = await admission.let_in(rungs, lambda: question_of(rungs, asked), *who, *named)
         if asked.stream:
             return Streamed(stream_lines(answering, asked), answering, "text/event-stream")
         trace = await _whole(answering, request)
@@ -108,6 +109,8 @@ async def _whole(answering: Advancing[Event], request: Request) -> Trace:
         async for event in answering.steps():
             if isinstance(event, Finished):
                 return event.trace
+    except Stopping:
+        raise  # with a time to come back
     except EXPECTED as error:
         raise _refused(error) from error
     finally:

@@ -40,6 +40,8 @@ class TurnedAway(Exception):
 
     code = "busy"
     """For programs."""
+    status = 429
+    """Of the response."""
 
     def __init__(self, message: str, seconds: int) -> None:
         super().__init__(message)

@@ -273,7 +273,7 @@ def restore(
     guarded(run)
 
 
-@app.command(epilog="Example: rungs move-database postgresql://rungs@db.internal/rungs")
+@app.command("move-database", epilog="Example: rungs move-database postgresql://rungs@db.internal/rungs")
 def move_database(
     url: Annotated[str, typer.Argument(help="Of an empty PostgreSQL database; - reads it from standard input.")],
     as_json: Json = False,

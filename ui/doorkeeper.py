@@ -17,8 +17,9 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
-from ui.doors import judge
+from ui.doors import judge, shows_something
 from ui.login import login_address
+from ui.page_policy import PAGES, PagePolicy, policy
 from ui.people import People
 
 MIB = 1024 * 1024
@@ -41,33 +42,21 @@ SILENCE_SECONDS = 30.0
 """A body of which nothing came for so long is not waited for any longer."""
 HOST = re.compile(r"(?P<name>\[[0-9a-f:]+\]|[a-z0-9.-]+)(:(?P<port>[0-9]{1,5}))?", re.I)
 """A Host header: a name or an address (IPv6 in brackets), and a port."""
-POLICY = "; ".join(
-    (
-        "default-src 'self'",
-        "script-src 'self' 'unsafe-inline' 'unsafe-eval'",  # Gradio's page has inline scripts and compiles templates
-        "style-src 'self' 'unsafe-inline'",
-        "img-src 'self' data: blob:",
-        "font-src 'self' data:",
-        "connect-src 'self'",
-        "frame-ancestors 'none'",
-        "base-uri 'self'",
-        "form-action 'self'",
-        "object-src 'none'",
-    )
-)
 OTHERS = "/widget/"
 """Below it stand pages of other hosts; their origins are asked for by the widget's own door."""
 FRAMED = ("/widget/frame/", "/widget/preview/")
 """Pages that may stand in a frame; whose, their own policy says."""
-FIXED = ("X-Frame-Options", "X-Content-Type-Options", "Permissions-Policy")
+FIXED = ("X-Frame-Options", "X-Content-Type-Options", "Permissions-Policy", "Strict-Transport-Security")
 """Headers that no page may set otherwise; a policy of its own it may."""
 HEADERS = {
-    "Content-Security-Policy": POLICY,
+    "Content-Security-Policy": policy(),
     "X-Frame-Options": "DENY",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",  # with none at all a browser posts "Log out" from nowhere, which is refused
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
+TRANSPORT = {"Strict-Transport-Security": "max-age=31536000"}
+"""For whoever came by https: only so, for a year. Of this host alone: others of its domain are not ours to bind."""
 
 
 class OwnPagesAlone(CORSMiddleware):
@@ -112,10 +101,13 @@ class Doorkeeper:
                 added = {name: value for name, value in HEADERS.items() if name in FIXED or name not in given}
                 if path.startswith(FRAMED):
                     del added["X-Frame-Options"]
+                if scope["scheme"] == "https":  # ours, or a proxy's whose word the setting `proxies` takes
+                    added |= TRANSPORT
                 message["headers"] = kept + [(name.encode(), value.encode()) for name, value in added.items()]
             await send(message)
 
-        verdict = await asyncio.to_thread(judge, self._people, scope["path"], headers, self._anonymous)
+        asked = (self._people, scope["path"], headers, self._anonymous)
+        verdict = await asyncio.to_thread(judge, *asked) if shows_something(headers) else judge(*asked)
         if not verdict.allowed:
             await _turn_away(scope, headers, verdict.known, with_headers)
             return
@@ -124,7 +116,7 @@ class Doorkeeper:
         if most and scope["type"] == "http":
             await Body(receive, with_headers, most).serve(self._app, scope, headers.get("content-length", ""))
         else:
-            await self._app(scope, receive, with_headers)
+            await self._app(scope, receive, PagePolicy(with_headers).send if path in PAGES else with_headers)
 
     def _is_own(self, host: str, origin: str) -> bool:
         """True for a Host that is served, asked from nowhere or from a page of the same host."""

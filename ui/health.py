@@ -17,6 +17,7 @@ from sqlalchemy import text
 from knowledge.database import reading
 from knowledge.errors import KnowledgeError
 from ui.admission import Places
+from ui.measures import Measures
 from ui.problems import describes
 
 if TYPE_CHECKING:
@@ -38,12 +39,12 @@ class Ready(BaseModel):
     problems: dict[str, str]
 
 
-def add_health(app: FastAPI, rungs: Rungs, places: Places) -> None:
+def add_health(app: FastAPI, rungs: Rungs, places: Places, measures: Measures) -> None:
     """The routes."""
-    from prometheus_client import CollectorRegistry, generate_latest
+    from prometheus_client import generate_latest
     from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-    registry = CollectorRegistry()
+    registry = measures.registry
     registry.register(Collected(rungs, places))
 
     async def healthz() -> Alive:
@@ -53,6 +54,8 @@ def add_health(app: FastAPI, rungs: Rungs, places: Places) -> None:
     async def readyz() -> JSONResponse:
         """Whether questions can be answered."""
         problems = await asyncio.to_thread(problems_of, rungs)
+        if places.closed:
+            problems["server"] = "it is being stopped"
         return JSONResponse({"ready": not problems, "problems": problems}, 503 if problems else 200)
 
     async def metrics() -> Response:
@@ -95,13 +98,16 @@ class Collected:
 
     def collect(self) -> Iterator[Metric]:
         """Prometheus asks."""
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+        from prometheus_client.core import GaugeMetricFamily
 
-        questions = CounterMetricFamily("rungs_questions", "Questions by what became of them.", labels=["outcome"])
-        for outcome, count in sorted(self._rungs.traces.shares().items()):
-            questions.add_metric([outcome], count)
-        yield questions
-        yield GaugeMetricFamily("rungs_api_answers_under_way", "Answers under way.", value=self._places.taken)
+        handoffs = GaugeMetricFamily("rungs_handoffs", "Hand-offs to people, by state.", labels=["state"])
+        for state, count in sorted(self._rungs.desk.counts().items()):
+            handoffs.add_metric([state], count)
+        yield handoffs
+        yield GaugeMetricFamily("rungs_places", "Questions that are let in at once.", value=self._places.most)
+        yield GaugeMetricFamily("rungs_api_answers_under_way", "Places that are taken.", value=self._places.taken)
+        under_way = self._rungs.assistant.under_way
+        yield GaugeMetricFamily("rungs_answers_under_way", "Questions that somebody waits for.", value=under_way)
         yield GaugeMetricFamily("rungs_passages", "Passages that can be found.", value=self._rungs.store.count())
         waiting = self._rungs.corrections.counts()["waiting"]
         yield GaugeMetricFamily("rungs_corrections_waiting", "Corrections that wait for a reviewer.", value=waiting)

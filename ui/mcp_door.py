@@ -1,7 +1,7 @@
 """An MCP server under `/mcp`: other assistants may ask Rungs, and search what it knows. Needs the scope `ask`.
 
-Where a question is turned away (a full queue, a budget used up), the whole request is answered with status 429 and a
-time to come back, and its body is the JSON-RPC error. Called by whoever mounts it: `server.py`.
+Where a question is turned away (a full queue, a budget used up), the whole request is answered with status 429, or 503
+while the server is being stopped, and a time to come back; its body is the JSON-RPC error. Mounted by `server.py`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PATH = "/mcp"
 RESULTS_MAX = 20
 TURNED_AWAY = -32000
 """JSON-RPC leaves -32000 to -32099 to servers."""
-WAIT = "rungs.come-back-seconds"
+WAIT = "rungs.turned-away"
 """Where a request's scope says that it was turned away."""
 INSTRUCTIONS = (
     "Answers questions from the owner's documents, with sources and a calibrated confidence, and says so where it does "
@@ -46,7 +46,7 @@ def mcp_server(rungs: Rungs, admission: Admission) -> MCPServer[Any]:
         try:
             return await _answered(rungs, admission, clean(question), payers(scope))
         except TurnedAway as error:
-            scope[WAIT] = error.seconds
+            scope[WAIT] = error
             raise MCPError(TURNED_AWAY, str(error), {"retry_seconds": error.seconds}) from error
 
     async def search(text: str, results: int = 5) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def mcp_server(rungs: Rungs, admission: Admission) -> MCPServer[Any]:
 
 
 class ComeBack:
-    """Around the server's own endpoint: what a tool turned away leaves with status 429."""
+    """Around the server's own endpoint: what a tool turned away leaves with status 429 or 503."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
@@ -73,8 +73,8 @@ class ComeBack:
 
         async def told(message: Mapping[str, Any]) -> None:
             if message["type"] == "http.response.start" and WAIT in scope:
-                wait = (b"retry-after", str(scope[WAIT]).encode())
-                message = {**message, "status": 429, "headers": [*message["headers"], wait]}
+                wait = (b"retry-after", str(scope[WAIT].seconds).encode())
+                message = {**message, "status": scope[WAIT].status, "headers": [*message["headers"], wait]}
             await send(message)
 
         await self._app(scope, receive, told)
@@ -86,7 +86,7 @@ async def _answered(rungs: Rungs, admission: Admission, text: str, who: tuple[st
     def make() -> Question:
         return Question(text, rungs.traces.open_conversation("mcp", "mcp"), (), "mcp")
 
-    answering = await asyncio.to_thread(admission.admit, rungs, make, *who)
+    answering = await admission.let_in(rungs, make, *who)
     async for event in answering.steps():
         if isinstance(event, Finished):
             return {"text": event.trace.answer.text, **extension(event.trace).model_dump()}

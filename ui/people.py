@@ -11,6 +11,7 @@ import hashlib
 import re
 import secrets
 import time
+import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -36,6 +37,10 @@ PASSWORD_LEAST, PASSWORD_MOST = 10, 1000
 """Characters; NIST SP 800-63B asks for length and forbids rules about kinds of characters."""
 SESSION_SECONDS = 12 * 3600.0
 SECRET_BYTES = 32
+LOOK_SECONDS = 1.0
+"""How long nobody is taken for there still being nobody; an account made in this process is seen at once."""
+_INHABITED: weakref.WeakSet[Engine] = weakref.WeakSet()
+"""Databases that are known to have accounts; the last owner cannot be removed, so they stay so."""
 KEY_PREFIX = "rk-"
 
 
@@ -66,16 +71,19 @@ class People:
         """Bring the tables up to date."""
         migrate(engine, MIGRATIONS, VERSION_TABLE)
         self._engine = engine
-        self._any = self.count() > 0
+        self._looked = -LOOK_SECONDS
 
     # accounts
 
     @property
     def any(self) -> bool:
-        """Whether there are accounts, so that people must log in; what another process made is seen, too."""
-        if not self._any:
-            self._any = self.count() > 0
-        return self._any
+        """Whether there are accounts, so that people must log in; what another process made is seen within a second."""
+        now = time.monotonic()
+        if self._engine not in _INHABITED and now - self._looked >= LOOK_SECONDS:
+            self._looked = now
+            if self.count():
+                _INHABITED.add(self._engine)
+        return self._engine in _INHABITED
 
     def count(self) -> int:
         """How many accounts there are."""
@@ -105,6 +113,7 @@ class People:
                 connection.execute(insert(accounts), row)
         except IntegrityError as error:
             raise AssistantError(f"there is an account {name} already.") from error
+        _INHABITED.add(self._engine)
         return account
 
     def accounts(self) -> tuple[Account, ...]:

@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from adapters.errors import AdapterError
 from assistant.errors import AssistantError
+from assistant.halting import Stopping
 from knowledge.errors import KnowledgeError
 from knowledge.text import clean
 from ui.budgets import TurnedAway
@@ -39,7 +40,7 @@ MEANINGS = {
     413: "more was sent than is read here",
     429: "too many questions wait, or a budget is used up; `Retry-After` says when to come back",
     500: "a fault of ours",
-    503: "a part that is needed cannot be used now",
+    503: "a part cannot be used now, or the server is being stopped; then `Retry-After` says when to come back",
 }
 UNEXPECTED = "that failed in a way that nobody expected. The server's log says more."
 
@@ -76,7 +77,7 @@ def describes(*statuses: int) -> dict[int | str, dict[str, Any]]:
     told: dict[int | str, dict[str, Any]] = {}
     for status in sorted({*statuses, 401, 403, 500, 503}):
         told[status] = {"model": Problem, "description": MEANINGS[status]}
-        if status == 429:
+        if status in (429, 503):
             told[status]["headers"] = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
     return told
 
@@ -90,7 +91,8 @@ def add_problems(app: FastAPI) -> None:
 
     async def turned_away(_request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, TurnedAway)  # noqa: S101  (registered for it)
-        return JSONResponse(Refusal(429, str(error), error.code).body, 429, {"retry-after": str(error.seconds)})
+        told = Refusal(error.status, str(error), error.code)
+        return JSONResponse(told.body, error.status, {"retry-after": str(error.seconds)})
 
     async def invalid(_request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)  # noqa: S101  (registered for it)
@@ -107,7 +109,8 @@ def add_problems(app: FastAPI) -> None:
         return JSONResponse(Refusal(error.status_code, told).body, error.status_code, error.headers)
 
     async def unavailable(_request: Request, error: Exception) -> JSONResponse:
-        return JSONResponse(Refusal(503, str(error)).body, 503)
+        wait = {"retry-after": str(error.seconds)} if isinstance(error, Stopping) else None
+        return JSONResponse(Refusal(503, str(error)).body, 503, wait)
 
     async def unexpected(_request: Request, _error: Exception) -> JSONResponse:
         return JSONResponse(Refusal(500, UNEXPECTED).body, 500)

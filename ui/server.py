@@ -74,8 +74,11 @@ def create_app(
     from ui.control import control_router
     from ui.doorkeeper import Doorkeeper, OwnPagesAlone
     from ui.health import add_health
+    from ui.leaving import STATE, Leaving, UntilLeaving
     from ui.live import add_live
     from ui.login import SetUp, add_login
+    from ui.measures import Measures
+    from ui.observing import add_observers
     from ui.openapi import add_openapi
     from ui.people import People
     from ui.problems import add_ends, add_problems
@@ -94,7 +97,8 @@ def create_app(
     places = Places(rungs.settings.slots + WAITING_MAX)
     admission = Admission(places, Budgets(rungs.engine, limits_of(rungs.settings)))
     add_api(app, rungs, admission)
-    add_health(app, rungs, places)
+    measures = Measures()
+    add_health(app, rungs, places, measures)
     add_live(app, rungs)
     sites = Sites(rungs.engine)
     add_widget(app, rungs, admission, sites)
@@ -122,7 +126,11 @@ def create_app(
     app.add_middleware(OwnPagesAlone, allow_origins=[])
     app.add_middleware(
         Doorkeeper, port=port, people=people, hosts=rungs.settings.hosts, anonymous=rungs.settings.anonymous_chat
-    )  # last, so outermost: it sees every request first
+    )  # sees every request before anything that answers
+    leaving = Leaving(rungs, places)
+    app.add_middleware(UntilLeaving, leaving=leaving)
+    add_observers(app, rungs, measures, installed_version())  # last, so outermost: it sees what is refused, too
+    setattr(app.state, STATE, leaving)
     return app
 
 

@@ -47,9 +47,12 @@ def serve(settings: Settings) -> None:
 
         from assistant.build import build
         from assistant.erasure import AgeKeeper
+        from ui.leaving import STATE, PatientServer
         from ui.login import SetUp
+        from ui.logs import set_up_logs
         from ui.people import People
 
+        set_up_logs(settings)
         signal.signal(signal.SIGTERM, _leave)  # uvicorn raises it again once it has stopped
         rungs = build(settings)
         keeper = AgeKeeper(rungs.engine, settings.retention_days)
@@ -65,7 +68,7 @@ def serve(settings: Settings) -> None:
                 app = create_app(rungs, server.token, port, people, set_up)
                 app.router.lifespan_context = _announcing(app.router.lifespan_context, url, set_up.token)
                 config = uvicorn.Config(app, **listening(settings))
-                uvicorn.Server(config).run(sockets=[listener])
+                PatientServer(config, getattr(app.state, STATE)).run(sockets=[listener])
         finally:
             keeper.close()
             rungs.close()
@@ -115,7 +118,8 @@ def bound(settings: Settings) -> socket.socket:
 def listening(settings: Settings) -> dict[str, Any]:
     """How the server listens: whose word it takes for who asks, and how long it waits."""
     return {
-        "log_level": "warning",
+        "log_config": None,  # uvicorn's own words go where ours go
+        "access_log": False,  # its lines hold query strings
         "timeout_graceful_shutdown": 10,
         "server_header": False,
         "proxy_headers": bool(settings.proxies),

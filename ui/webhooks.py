@@ -144,6 +144,8 @@ class Webhooks:
 
     def emit(self, event: str, about: Mapping[str, Any]) -> None:
         """Put an event on its way; on disk when this returns. Fits `Bulletin.listen`."""
+        if event not in EVENTS:  # other listeners'
+            return
         with reading(self._engine) as connection:
             rows = connection.execute(select(webhooks.c.id, webhooks.c.events)).all()
         wanted = [row.id for row in rows if event in row.events.split()]

@@ -132,8 +132,8 @@ class WidgetDoor:
             lines = _stored(conversation, entry_json(entry_of_message(said)))
             return _stream(request, lines)
         who = (f"visitor:{visitor.id}", f"site:{visitor.site}", *address_of(request.scope))
-        answering = await asyncio.to_thread(
-            self._admission.admit, self._rungs, lambda: self._question(visitor, conversation, asked.text), *who
+        answering = await self._admission.let_in(
+            self._rungs, lambda: self._question(visitor, conversation, asked.text), *who
         )
         lines = self._answered(answering, conversation, visitor)
         return _shared_with(request, Streamed(lines, answering, "text/event-stream"))
@@ -304,7 +304,7 @@ def _guarded(work: Any) -> Any:
         except BadToken as error:
             return _refused(403 if error.code == "origin" else 401, error.code, str(error), origin)
         except TurnedAway as error:
-            return _refused(429, error.code, str(error), origin, retry_seconds=error.seconds)
+            return _refused(error.status, error.code, str(error), origin, retry_seconds=error.seconds)
         except AssistantError as error:
             return _refused(400, "refused", str(error), origin)
 

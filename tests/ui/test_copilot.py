@@ -274,3 +274,23 @@ def test_hostile_words_are_only_words(acts: Acts, writing: Writing, rungs: Rungs
         assert "<img" not in part and "<script" not in part and "<a " not in part
         assert "![" not in part
     assert HOSTILE in draft.text
+
+
+@pytest.mark.engine
+def test_the_embedded_model_drafts_with_sources(tmp_path: Path, weights: Path) -> None:
+    home = tmp_path / "home"
+    (home / "models").mkdir(parents=True)
+    for path in weights.parent.glob(f"{weights.name}*"):
+        (home / "models" / path.name).symlink_to(path)
+    built = build(Settings(home=home, demo=False))
+    try:
+        list(ingest(built.store, [write_pages(tmp_path / "pages")]))
+        conversation = built.traces.open_conversation("visitor", "chat")
+        built.desk.hand_off(conversation, "asked_for_person")
+        built.desk.say(conversation, "visitor", "", "How often should a kettle be descaled?")
+        (handoff,) = built.desk.inbox()
+        draft = drafted(Writing(built, threading.Semaphore(1)), handoff)
+        assert "every spring" in draft.text and draft.level and draft.confidence is not None
+        assert any(citation.document == "kettles.md" for citation in draft.citations)
+    finally:
+        built.close()

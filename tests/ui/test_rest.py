@@ -129,7 +129,7 @@ def test_what_it_does_is_counted_without_a_word_of_anybodys(web: TestClient) -> 
     asked(web)
     told = web.get("/metrics")
     assert told.headers["content-type"].startswith("text/plain")
-    assert "rungs_questions_total{outcome=" in told.text and "rungs_api_answers_under_way 0.0" in told.text
+    assert "rungs_questions_total{level=" in told.text and "rungs_api_answers_under_way 0.0" in told.text
     assert "lamp" not in told.text
     assert web.get("/readyz").json() == {"ready": True, "problems": {}}
 

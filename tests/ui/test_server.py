@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -129,7 +130,8 @@ def test_no_answer_lets_another_origin_read_it(web: TestClient, path: str) -> No
 def test_every_response_carries_the_security_headers(web: TestClient, page: str) -> None:
     answer = web.get(page)
     for name, value in HEADERS.items():
-        assert answer.headers.get_list(name) == [value], (page, name)
+        told = [re.sub(r" 'sha256-[\w+/=]{44}'", "", header) for header in answer.headers.get_list(name)]
+        assert told == [value], (page, name)
 
 
 def test_a_page_names_no_other_host_to_load_from(web: TestClient) -> None:

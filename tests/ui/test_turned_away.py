@@ -16,6 +16,7 @@ from tests.ui.test_server import PORT, TOKEN, settings_of
 from ui.people import People
 from ui.server import create_app
 from ui.serving import listening
+from ui.sites import Sites
 
 OWN = f"http://127.0.0.1:{PORT}"
 ASK = {"messages": [{"role": "user", "content": "How is a lamp switched on?"}]}
@@ -118,3 +119,29 @@ def test_a_full_queue_turns_away_on_every_door(rungs: Rungs, monkeypatch: pytest
             assert told.status_code == 429 and int(told.headers["retry-after"]) > 0
             assert "too many questions" in told.json()["error"]["message"]
         assert rungs.traces.shares() and sum(rungs.traces.shares().values()) == 1, "nothing was recorded for the others"
+
+
+def test_a_server_that_is_stopping_says_so_on_every_door(rungs: Rungs) -> None:
+    app = create_app(rungs, TOKEN, PORT)
+    with TestClient(app, base_url=OWN) as web:
+        site = Sites(rungs.engine).add("shop", ["https://shop.example"], "ann")
+        shop = {"origin": "https://shop.example"}
+        begun = web.post("/widget/api/session", json={"site": site.key}, headers=shop).json()
+        bearer = {"authorization": f"Bearer {begun['token']}", **shop}
+        web.portal.call(app.state.leaving.begin)  # type: ignore[union-attr]
+        for path, body, headers in (
+            ("/v1/chat/completions", ASK, {}), ("/mcp", CALL, MCP), ("/widget/api/ask", {"text": "Hello?"}, bearer),
+        ):  # fmt: skip
+            told = web.post(path, json=body, headers=headers)
+            assert (told.status_code, told.headers["retry-after"]) == (503, "5"), (path, told.text)
+            assert "stopping" in told.json()["error"]["message"]
+        ready = web.get("/readyz")
+        assert (ready.status_code, ready.json()["problems"]) == (503, {"server": "it is being stopped"})
+        assert sum(rungs.traces.shares().values()) == 0
+
+
+@pytest.mark.parametrize(("proxies", "told"), [(["203.0.113.9"], "max-age=31536000"), (["203.0.113.8"], ""), ([], "")])
+def test_only_whoever_came_by_https_is_told_to_keep_to_it(rungs: Rungs, proxies: list[str], told: str) -> None:
+    with web_of(rungs, address="203.0.113.9", proxies=proxies) as web:
+        answer = web.get("/healthz", headers={"x-forwarded-proto": "https"})
+    assert answer.headers.get("strict-transport-security", "") == told
