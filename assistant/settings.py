@@ -6,6 +6,7 @@ Nothing else in Rungs reads the environment. All mistakes are reported together.
 from __future__ import annotations
 
 import tomllib
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -42,7 +43,8 @@ class Settings(BaseSettings):
         default_factory=list, description="names that the pages are reached under besides loopback, as in a browser"
     )
     proxies: list[str] = Field(
-        default_factory=list, description="addresses of proxies whose X-Forwarded-For and -Proto are believed"
+        default_factory=list,
+        description="addresses or networks of proxies whose X-Forwarded-For and -Proto are believed",
     )
     oidc_issuer: str = Field("", description="OpenID Connect: the identity provider's issuer; empty is none")
     oidc_client: str = Field("", description="OpenID Connect: the client id that the provider gave")
@@ -147,6 +149,17 @@ class Settings(BaseSettings):
     def _empty_is_none(cls, value: Any) -> Any:
         """As in rungs.example.toml: `adapter = ""` names no folder, not the present one."""
         return None if value == "" else value
+
+    @field_validator("proxies")
+    @classmethod
+    def _are_addresses(cls, value: list[str]) -> list[str]:
+        """A name would never be believed: what connects is an address."""
+        for one in value:
+            try:
+                ip_network(one)
+            except ValueError as error:
+                raise ValueError(f"{one!r} is no address and no network. Write 10.0.0.7 or 10.0.0.0/24") from error
+        return value
 
     @model_validator(mode="after")
     def _whole_provider(self) -> Settings:

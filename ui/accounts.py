@@ -32,6 +32,12 @@ def accounts_password(rungs: Rungs, arguments: Arguments, cancel: threading.Even
     yield {"result": {"name": name, "changed": True}}
 
 
+def accounts_log_out(rungs: Rungs, arguments: Arguments, cancel: threading.Event) -> Steps:
+    """End every session of an account."""
+    name = str(arguments["name"])
+    yield {"result": {"name": name, "sessions_ended": _people(rungs).log_out_all(name)}}
+
+
 def accounts_remove(rungs: Rungs, arguments: Arguments, cancel: threading.Event) -> Steps:
     """Remove an account."""
     name = str(arguments["name"])
@@ -61,6 +67,7 @@ COMMANDS: Mapping[str, Command] = {
     "accounts-list": accounts_list,
     "accounts-add": accounts_add,
     "accounts-password": accounts_password,
+    "accounts-log-out": accounts_log_out,
     "accounts-remove": accounts_remove,
     "keys-list": keys_list,
     "keys-create": keys_create,

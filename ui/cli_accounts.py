@@ -67,6 +67,12 @@ def accounts_password(name: AccountName, as_json: Json = False, home: Home = Non
     run_command("accounts-password", {"name": name, "password": _password()}, home, as_json, printing.print_done)
 
 
+@accounts_app.command("log-out")
+def accounts_log_out(name: AccountName, as_json: Json = False, home: Home = None) -> None:
+    """Log somebody out everywhere, for example after a computer was lost."""
+    run_command("accounts-log-out", {"name": name}, home, as_json, printing.print_logged_out)
+
+
 @accounts_app.command("remove")
 def accounts_remove(name: AccountName, as_json: Json = False, home: Home = None) -> None:
     """Remove an account."""

@@ -17,7 +17,7 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
-from ui.doors import judge, shows_something
+from ui.doors import is_secure, judge, shows_something
 from ui.login import login_address
 from ui.page_policy import PAGES, PagePolicy, policy
 from ui.people import People
@@ -89,7 +89,7 @@ class Doorkeeper:
             await self._app(scope, receive, send)
             return
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        path, origin = scope["path"], headers.get("origin", "").lower()
+        path, origin, secure = scope["path"], headers.get("origin", "").lower(), is_secure(scope)
         if not self._is_own(headers.get("host", "").lower(), "" if path.startswith(OTHERS) else origin):
             await _refuse(send, scope["type"])
             return
@@ -101,12 +101,13 @@ class Doorkeeper:
                 added = {name: value for name, value in HEADERS.items() if name in FIXED or name not in given}
                 if path.startswith(FRAMED):
                     del added["X-Frame-Options"]
-                if scope["scheme"] == "https":  # ours, or a proxy's whose word the setting `proxies` takes
+                if secure:  # to us, or to a proxy whose word the setting `proxies` takes
                     added |= TRANSPORT
-                message["headers"] = kept + [(name.encode(), value.encode()) for name, value in added.items()]
+                lines = kept + [(name.encode(), value.encode()) for name, value in added.items()]
+                message["headers"] = [_secured(line) for line in lines] if secure else lines
             await send(message)
 
-        asked = (self._people, scope["path"], headers, self._anonymous)
+        asked = (self._people, path, headers, self._anonymous, secure)
         verdict = await asyncio.to_thread(judge, *asked) if shows_something(headers) else judge(*asked)
         if not verdict.allowed:
             await _turn_away(scope, headers, verdict.known, with_headers)
@@ -135,6 +136,14 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost" or ("%" not in host and ipaddress.ip_address(host).is_loopback)
     except ValueError:
         return False
+
+
+def _secured(line: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+    """A header; a cookie of whoever set it never travels without encryption again."""
+    name, value = line
+    if name.lower() != b"set-cookie" or re.search(rb";\s*secure\s*(;|$)", value, re.I):
+        return line
+    return name, value + b"; Secure"
 
 
 async def _turn_away(scope: Any, headers: dict[str, str], known: bool, send: Any) -> None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
-from typing import Literal
+from typing import Any, Literal
 
 from ui.people import KEY_PREFIX, ROLES, Account, Key, People, Role, Scope
 
 COOKIE = "rungs-session"
+SECURE_COOKIE = f"__Host-{COOKIE}"
+"""By https: a browser takes a cookie of this name from this very host alone, and only by https (RFC 6265bis)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,9 @@ def door_of(path: str) -> Door:
     return next(door for door in DOORS if _lies_behind(path, door))
 
 
-def judge(people: People, path: str, headers: Mapping[str, str], anonymous: bool = True) -> Verdict:
+def judge(
+    people: People, path: str, headers: Mapping[str, str], anonymous: bool = True, secure: bool = False
+) -> Verdict:
     """Whether a request may use a path.
 
     Args:
@@ -86,6 +90,7 @@ def judge(people: People, path: str, headers: Mapping[str, str], anonymous: bool
         path: of the request.
         headers: by lower-case name.
         anonymous: whether the chat page is open to who has not logged in.
+        secure: whether it came by https.
     """
     door = door_of(path)
     role: Role = "user" if door.path in CHAT and not anonymous else door.role
@@ -93,7 +98,7 @@ def judge(people: People, path: str, headers: Mapping[str, str], anonymous: bool
         return Verdict(True)
     who = None
     if people.any:
-        who = _person(people, headers) or _program(people, headers)
+        who = _person(people, headers, secure) or _program(people, headers)
     if role == "visitor" or not people.any:
         return Verdict(True, who)
     if isinstance(who, Key):
@@ -108,17 +113,27 @@ def shows_something(headers: Mapping[str, str]) -> bool:
     return COOKIE in headers.get("cookie", "") or f"bearer {KEY_PREFIX}" in headers.get("authorization", "").lower()
 
 
-def secret_of(headers: Mapping[str, str]) -> str:
+def is_secure(scope: Mapping[str, Any]) -> bool:
+    """Whether a request came by https, to ourselves or to a proxy that the settings name."""
+    return scope.get("scheme") in ("https", "wss")
+
+
+def cookie_of(secure: bool) -> str:
+    """The name of the session's cookie."""
+    return SECURE_COOKIE if secure else COOKIE
+
+
+def secret_of(headers: Mapping[str, str], secure: bool) -> str:
     """The session's secret in a request's cookies; empty where there is none."""
     try:
-        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+        found = SimpleCookie(headers.get("cookie", "")).get(cookie_of(secure))
     except CookieError:
         return ""
     return found.value if found else ""
 
 
-def _person(people: People, headers: Mapping[str, str]) -> Account | None:
-    secret = secret_of(headers)
+def _person(people: People, headers: Mapping[str, str], secure: bool) -> Account | None:
+    secret = secret_of(headers, secure)
     return people.who(secret) if secret else None
 
 

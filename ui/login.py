@@ -17,7 +17,7 @@ from fastapi import FastAPI, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from assistant.errors import AssistantError
-from ui.doors import COOKIE, secret_of
+from ui.doors import cookie_of, is_secure, secret_of
 from ui.people import PASSWORD_LEAST, SESSION_SECONDS, People
 
 POLICY = (
@@ -75,12 +75,13 @@ def add_login(app: FastAPI, people: People, set_up: SetUp, provider: str = "") -
         secret = await asyncio.to_thread(people.log_in, name, password)
         if secret is None:
             return _page("Log in", _form(next, name, WRONG), 401)
-        return entered(request, secret, next)
+        return await entered(request, people, secret, next)
 
-    async def log_out(request: Request) -> Response:
-        await asyncio.to_thread(people.log_out, secret_of({"cookie": request.headers.get("cookie", "")}))
+    async def log_out(request: Request, everywhere: bool = Form(False)) -> Response:
+        secure = is_secure(request.scope)
+        await asyncio.to_thread(people.log_out, secret_of(request.headers, secure), everywhere)
         answer = RedirectResponse("/login", 303)
-        answer.delete_cookie(COOKIE)
+        answer.delete_cookie(cookie_of(secure), secure=secure, httponly=True, samesite="lax")
         return answer
 
     async def set_up_page(token: str = "") -> HTMLResponse:
@@ -98,7 +99,7 @@ def add_login(app: FastAPI, people: People, set_up: SetUp, provider: str = "") -
         except AssistantError as error:
             return _page("Make the first owner", _set_up_form(token, name, str(error)), 400)
         secret = await asyncio.to_thread(people.log_in, name, password)
-        return entered(request, secret or "", "/console/")
+        return await entered(request, people, secret or "", "/console/")
 
     app.add_api_route("/login", login_page, methods=["GET"], include_in_schema=False)
     app.add_api_route("/login", log_in, methods=["POST"], include_in_schema=False, response_model=None)
@@ -112,16 +113,15 @@ def login_address(path: str) -> str:
     return "/login?" + urlencode({"next": path})
 
 
-def entered(request: Request, secret: str, wanted: str) -> Response:
-    """Into the pages, with a fresh session."""
+async def entered(request: Request, people: People, secret: str, wanted: str) -> Response:
+    """Into the pages, with a fresh session; the one that the browser came with is over, whoever put it there."""
+    secure = is_secure(request.scope)
+    before = secret_of(request.headers, secure)
+    if before:
+        await asyncio.to_thread(people.log_out, before)
     answer = RedirectResponse(_own(wanted), 303)
     answer.set_cookie(
-        COOKIE,
-        secret,
-        max_age=int(SESSION_SECONDS),
-        httponly=True,
-        samesite="lax",
-        secure=request.url.scheme == "https",
+        cookie_of(secure), secret, max_age=int(SESSION_SECONDS), httponly=True, samesite="lax", secure=secure
     )
     return answer
 

@@ -78,7 +78,7 @@ class Answers:
         fields = {
             "trace_id": trace.id,
             "surface": trace.question.surface,
-            "level": trace.answer.level or "",
+            "answered_by": trace.answer.level or "",  # `level` is the line's own
             "outcome": trace.answer.outcome,
             "seconds": round(trace.seconds, 3),
             "tokens_in": tokens_in,

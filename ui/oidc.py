@@ -80,7 +80,7 @@ class Provider:
             return login_page_html(problem=UNPROVED, status=401)
         finally:
             request.session.clear()
-        return entered(request, secret, wanted)
+        return await entered(request, self._people, secret, wanted)
 
     async def _claims(self, request: Request) -> Mapping[str, Any]:
         metadata = await self._metadata()

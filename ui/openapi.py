@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 
-from ui.doors import COOKIE, door_of
+from ui.doors import COOKIE, SECURE_COOKIE, door_of
 from ui.problems import describes
 
 PATH = "/openapi.json"
@@ -24,7 +24,12 @@ DESCRIPTION = (
 )
 SCHEMES = {
     "key": {"type": "http", "scheme": "bearer", "description": "a key with the scope that the operation names"},
-    "session": {"type": "apiKey", "in": "cookie", "name": COOKIE},
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": COOKIE,
+        "description": f"what a log-in sets; by https its name is `{SECURE_COOKIE}`",
+    },
 }
 
 

@@ -10,15 +10,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-PAGES = frozenset({"/", "/console/"})
-"""Gradio's; others have no inline scripts."""
-INLINE = re.compile(rb"<script(?P<attributes>[^>]*)>(?P<text>.*?)</script>", re.S | re.I)
-LATER = Path(__file__).parent / "static" / "keys.js"
-"""Put into the page by Gradio once it runs, as its setting `head` wants it."""
+PAGES = frozenset({"/", "/console/", "/copilot/"})
+"""Gradio's; others have no inline scripts. Their own files come by address (`gradio_pages.py`)."""
+INLINE = re.compile(rb"<script[^>]*>(?P<text>.*?)</script>", re.S | re.I)
 OTHERS = (
     "style-src 'self' 'unsafe-inline'",
     "img-src 'self' data: blob:",
@@ -34,6 +30,12 @@ OTHERS = (
 def policy(*scripts: str) -> str:
     """A content security policy with these sources of scripts beside our own files."""
     return "; ".join(("default-src 'self'", " ".join(("script-src 'self' 'unsafe-eval'", *scripts)), *OTHERS))
+
+
+def policy_of(page: bytes) -> str:
+    """The policy under which a page's own inline scripts run, and no others."""
+    inline = (found["text"] for found in INLINE.finditer(page) if found["text"].strip())
+    return policy(*dict.fromkeys(_hash(script) for script in inline))
 
 
 class PagePolicy:
@@ -53,7 +55,7 @@ class PagePolicy:
         else:
             self._body += message.get("body", b"")
             if not message.get("more_body", False):
-                told = (b"content-security-policy", policy(*_hashes(self._body)).encode())
+                told = (b"content-security-policy", policy_of(self._body).encode())
                 await self._send({**self._start, "headers": [*self._start["headers"], told]})
                 await self._send({"type": "http.response.body", "body": self._body})
 
@@ -62,16 +64,6 @@ def _is_page(headers: Any) -> bool:
     found = {name.lower(): value for name, value in headers}
     plain = b"content-encoding" not in found and b"content-security-policy" not in found
     return plain and found.get(b"content-type", b"").startswith(b"text/html")
-
-
-def _hashes(page: bytes) -> list[str]:
-    inline = [found["text"] for found in INLINE.finditer(page) if found["text"].strip()]
-    return [*map(_hash, inline), _later()]
-
-
-@cache
-def _later() -> str:
-    return _hash(LATER.read_bytes())
 
 
 def _hash(script: bytes) -> str:

@@ -13,16 +13,18 @@ import secrets
 import time
 import weakref
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, get_args
 
-from sqlalchemy import Connection, Engine, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from assistant.errors import AssistantError
 from knowledge.database import migrate, reading, writing
+from knowledge.errors import KnowledgeError
 from ui.people_tables import accounts, keys, sessions
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -36,6 +38,11 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
 PASSWORD_LEAST, PASSWORD_MOST = 10, 1000
 """Characters; NIST SP 800-63B asks for length and forbids rules about kinds of characters."""
 SESSION_SECONDS = 12 * 3600.0
+"""A session is over then, however busy it was."""
+IDLE_SECONDS = 2 * 3600.0
+"""A session of which nothing was heard for so long is over; a page that is open is heard of."""
+SEEN_SECONDS = 60.0
+"""A session's last request is noted no more often than this."""
 SECRET_BYTES = 32
 LOOK_SECONDS = 1.0
 """How long nobody is taken for there still being nobody; an account made in this process is seen at once."""
@@ -178,8 +185,8 @@ class People:
         secret = secrets.token_urlsafe(SECRET_BYTES)
         now = time.time()
         with writing(self._engine) as connection:
-            connection.execute(delete(sessions).where(sessions.c.ends < now))
-            fresh = {"hash": _digest(secret), "account": name, "ends": now + SESSION_SECONDS}
+            connection.execute(delete(sessions).where(or_(sessions.c.ends < now, sessions.c.seen < now - IDLE_SECONDS)))
+            fresh = {"hash": _digest(secret), "account": name, "ends": now + SESSION_SECONDS, "seen": now}
             connection.execute(insert(sessions), fresh)
         return secret
 
@@ -208,20 +215,43 @@ class People:
         return self._begun(name)
 
     def who(self, secret: str) -> Account | None:
-        """Whose session it is; None where it is none, or over."""
+        """Whose session it is; None where it is none, or over. That it was asked is noted."""
+        now, same = time.time(), sessions.c.hash == _digest(secret)
         query = (
-            select(accounts.c.name, accounts.c.role, accounts.c.made_at)
+            select(accounts.c.name, accounts.c.role, accounts.c.made_at, sessions.c.seen)
             .join(sessions, sessions.c.account == accounts.c.name)
-            .where(sessions.c.hash == _digest(secret), sessions.c.ends > time.time())
+            .where(same, sessions.c.ends > now, sessions.c.seen > now - IDLE_SECONDS)
         )
         with reading(self._engine) as connection:
             row = connection.execute(query).first()
-        return Account(*row) if row else None
+        if row is None:
+            return None
+        if row.seen < now - SEEN_SECONDS:
+            with (
+                suppress(KnowledgeError),
+                writing(self._engine, wait_seconds=1) as connection,
+            ):  # a full disk bars nobody
+                connection.execute(update(sessions).where(same).values(seen=now))
+        return Account(row.name, row.role, row.made_at)
 
-    def log_out(self, secret: str) -> None:
-        """End a session."""
+    def log_out(self, secret: str, everywhere: bool = False) -> None:
+        """End a session, or every one of whose it is."""
+        same = sessions.c.hash == _digest(secret)
+        if everywhere:
+            same = sessions.c.account == select(sessions.c.account).where(same).scalar_subquery()
         with writing(self._engine) as connection:
-            connection.execute(delete(sessions).where(sessions.c.hash == _digest(secret)))
+            connection.execute(delete(sessions).where(same))
+
+    def log_out_all(self, name: str) -> int:
+        """End every session of an account, as after a lost computer. Returns how many there were.
+
+        Raises:
+            AssistantError: there is no such account.
+        """
+        with writing(self._engine) as connection:
+            if connection.scalar(select(accounts.c.name).where(accounts.c.name == name)) is None:
+                raise AssistantError(f"there is no account {name!r}.")
+            return connection.execute(delete(sessions).where(sessions.c.account == name)).rowcount
 
     # keys
 

@@ -27,6 +27,7 @@ sessions = Table(
     Column("hash", Text, primary_key=True),
     Column("account", Text, ForeignKey("accounts.name", ondelete="CASCADE"), nullable=False),
     Column("ends", Float, nullable=False),
+    Column("seen", Float, nullable=False),
     Index("sessions_by_account", "account"),
 )
 keys = Table(

@@ -67,7 +67,10 @@ def account_html(who: Account | None, has_accounts: bool, here: str) -> str:
     )
     if who:
         name = f"<span>Logged in as <strong>{escaped(who.name)}</strong> ({escaped(who.role)})</span>"
-        out = '<form method="post" action="/logout"><button type="submit">Log out</button></form>'
+        out = (
+            '<form method="post" action="/logout"><button type="submit">Log out</button><button type="submit" '
+            'name="everywhere" value="true" title="Ends your sessions in every browser">Everywhere</button></form>'
+        )
         return f'<nav class="account" aria-label="Account">{name}{links}{out}</nav>'
     if has_accounts:
         links += f'<a href="/login?next={here}" title="To find your conversations on every device">Log in</a>'

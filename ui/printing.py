@@ -282,6 +282,11 @@ def print_account(one: Mapping[str, Any]) -> None:
     say(f"{one['name']:<24} {one['role']:<8} since {one['made_at'][:16]}")
 
 
+def print_logged_out(result: Mapping[str, Any]) -> None:
+    """Sessions that were ended."""
+    say(f"{result['name']}: {result['sessions_ended']} sessions ended")
+
+
 def print_keys(result: Mapping[str, Any]) -> None:
     """Keys without their secrets."""
     for one in result["keys"]:

@@ -90,9 +90,10 @@ def test_an_answer_is_one_line_with_the_id_of_its_request_and_without_text(
 ) -> None:
     answer = web.post("/v1/chat/completions", json=ASK, headers={"x-request-id": "request-of-a-test"}).json()
     (line,) = lines(written, "question")
-    told = {name: line[name] for name in ("trace_id", "level", "outcome", "surface", "request_id")}
+    told = {name: line[name] for name in ("trace_id", "level", "answered_by", "outcome", "surface", "request_id")}
     assert told == {
-        "trace_id": answer["rungs"]["trace_id"], "level": "prompting", "outcome": "answered", "surface": "api",
+        "trace_id": answer["rungs"]["trace_id"], "answered_by": "prompting", "outcome": "answered", "surface": "api",
+        "level": "info",
         "request_id": "request-of-a-test",
     }  # fmt: skip
     assert line["tokens_out"] == answer["usage"]["completion_tokens"] > 0
