@@ -43,7 +43,8 @@ class Settings(BaseSettings):
         default_factory=list, description="names that the pages are reached under besides loopback, as in a browser"
     )
     proxies: list[str] = Field(
-        default_factory=list, description="addresses of proxies whose X-Forwarded-For and -Proto are believed"
+        default_factory=list,
+        description="addresses or networks of proxies whose X-Forwarded-For and -Proto are believed",
     )
     oidc_issuer: str = Field("", description="OpenID Connect: the identity provider's issuer; empty is none")
     oidc_client: str = Field("", description="OpenID Connect: the client id that the provider gave")

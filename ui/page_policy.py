@@ -13,7 +13,7 @@ import re
 from typing import Any
 
 PAGES = frozenset({"/", "/console/", "/copilot/"})
-"""Gradio's; others have no inline scripts. What is ours in them comes by address (`server.py`)."""
+"""Gradio's; others have no inline scripts. Their own files come by address (`gradio_pages.py`)."""
 INLINE = re.compile(rb"<script[^>]*>(?P<text>.*?)</script>", re.S | re.I)
 OTHERS = (
     "style-src 'self' 'unsafe-inline'",

@@ -51,13 +51,6 @@ def secret_html(words: str, secret: str, after: str) -> str:
     )
 
 
-LOG_OUT = (
-    '<form method="post" action="/logout"><button type="submit">Log out</button>'
-    '<button type="submit" name="everywhere" value="true" title="Ends your sessions in every browser">'
-    "Log out everywhere</button></form>"
-)
-
-
 def account_html(who: Account | None, has_accounts: bool, here: str) -> str:
     """Who is logged in, the other pages that are open to them, and the way in or out.
 
@@ -74,7 +67,12 @@ def account_html(who: Account | None, has_accounts: bool, here: str) -> str:
     )
     if who:
         name = f"<span>Logged in as <strong>{escaped(who.name)}</strong> ({escaped(who.role)})</span>"
-        return f'<nav class="account" aria-label="Account">{name}{links}{LOG_OUT}</nav>'
+        out = (
+            '<form method="post" action="/logout"><button type="submit">Log out</button><button type="submit" '
+            'name="everywhere" value="true" aria-label="Log out everywhere" '
+            'title="Ends your sessions in every browser">Everywhere</button></form>'
+        )
+        return f'<nav class="account" aria-label="Account">{name}{links}{out}</nav>'
     if has_accounts:
         links += f'<a href="/login?next={here}" title="To find your conversations on every device">Log in</a>'
     return f'<nav class="account" aria-label="Pages">{links}</nav>'

@@ -7,12 +7,10 @@ To add a surface: a new file, one line in SURFACES, and one in `doors.py` that s
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,12 +23,8 @@ if TYPE_CHECKING:
     from ui.people import People
     from ui.webhooks import Webhooks
 
-STATIC = Path(__file__).parent / "static"
 WAITING_MAX = 40
 """Questions that may wait for the engine; later ones are told that it is busy."""
-
-FILE_MAX = "64mb"
-"""Of a file that is dropped on the console: a document, or training rows."""
 
 
 def _chat(rungs: Rungs, _background: Background) -> Any:
@@ -74,6 +68,7 @@ def create_app(
     from ui.console_files import console_files_router
     from ui.control import control_router
     from ui.doorkeeper import Doorkeeper, OwnPagesAlone
+    from ui.gradio_pages import OWN, STATIC, mounted
     from ui.health import add_health
     from ui.leaving import STATE, Leaving, UntilLeaving
     from ui.live import add_live
@@ -116,14 +111,14 @@ def create_app(
     add_login(app, people, set_up or SetUp(people), settings.oidc_name if settings.oidc_issuer else "")
     background = Background(rungs)
     app.router.lifespan_context = _closing(app.router.lifespan_context, background)
-    app.mount("/own", StaticFiles(directory=STATIC))
+    app.mount(OWN, StaticFiles(directory=STATIC))
     add_openapi(app, installed_version())
     add_ends(app, "/v1/", "/api/", "/healthz", "/readyz", "/metrics", "/openapi.json")
 
     for path, make in SURFACES.items():
         if path != "/":  # a mount answers below its path only, and what people type has no slash at its end
             app.add_route(path, lambda request: RedirectResponse(f"{request.url.path}/"), include_in_schema=False)
-        app = _mounted(app, make(rungs, background), path, rungs)
+        app = mounted(app, make(rungs, background), path, WAITING_MAX, rungs.settings.slots + 6)
     app.add_middleware(OwnPagesAlone, allow_origins=[])
     app.add_middleware(
         Doorkeeper, port=port, people=people, hosts=rungs.settings.hosts, anonymous=rungs.settings.anonymous_chat
@@ -133,46 +128,6 @@ def create_app(
     add_observers(app, rungs, measures, installed_version())  # last, so outermost: it sees what is refused, too
     setattr(app.state, STATE, leaving)
     return app
-
-
-def _mounted(app: FastAPI, blocks: Any, path: str, rungs: Rungs) -> FastAPI:
-    import gradio as gr
-
-    from assistant.attachments import BYTES_MAX
-
-    blocks.queue(max_size=WAITING_MAX, default_concurrency_limit=rungs.settings.slots + 6, api_open=False)
-    mounted: FastAPI = gr.mount_gradio_app(
-        app,
-        blocks,
-        path,
-        footer_links=[],
-        run_history=False,
-        enable_monitoring=False,
-        show_error=False,
-        max_file_size={"/": BYTES_MAX, "/console": FILE_MAX}.get(path, "1kb"),
-        mcp_server=False,
-        ssr_mode=False,
-        pwa=False,
-        favicon_path=str(STATIC / "icon.svg") if path == "/" else None,
-        theme=gr.themes.Soft(
-            primary_hue="teal", neutral_hue="slate", font=["system-ui", "sans-serif"], font_mono=["monospace"]
-        ),
-        css_paths=[STATIC / "rungs.css", *_own(path, "css")],
-        head="".join(_script(file) for file in (STATIC / "keys.js", *_own(path, "js"))),
-    )
-    return mounted
-
-
-def _own(path: str, kind: str) -> tuple[Path, ...]:
-    """A page's own style or script, beside what all pages have."""
-    file = STATIC / f"{path.strip('/')}.{kind}"
-    return (file,) if file.is_file() else ()
-
-
-def _script(file: Path) -> str:
-    """From an address, since an inline script that comes into the page later is not run; anew once it changed."""
-    version = hashlib.sha256(file.read_bytes()).hexdigest()[:12]
-    return f'<script src="/own/{file.name}?{version}"></script>'
 
 
 def _add_mcp(app: FastAPI, rungs: Rungs, admission: Admission) -> None:

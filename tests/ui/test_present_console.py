@@ -104,10 +104,15 @@ def test_one_sentence_says_why(outcome: Outcome, attempts: tuple[Attempt, ...], 
 
 
 def test_secrets_are_hidden_and_what_was_changed_comes_first() -> None:
-    settings = Settings(model_key="sk-hidden", database="postgresql://ann:hidden@db/rungs", answer_tokens=99)
+    settings = Settings(
+        model_key="sk-hidden",
+        database="postgresql://ann:hidden@db/rungs",
+        chroma="http://ann:hidden@far",
+        answer_tokens=99,
+    )
     html = unescape(settings_html(settings, origins_of(settings)))
     assert "hidden@" not in html and "sk-hidden" not in html
-    assert "set, not shown" in html and "postgresql://ann:•••@db/rungs" in html and "99" in html
+    assert html.count("set, not shown") == 2 and "http://ann:•••@far" in html and "99" in html
     assert html.index("answer_tokens") < html.index("context_tokens")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from assistant.settings import Settings, read_settings
 from knowledge.ingest import ingest
 from ui import serving
 from ui.doorkeeper import HEADERS
+from ui.page_policy import policy_of
 from ui.server import create_app
 from ui.serving import load_demo, serve
 
@@ -130,8 +130,9 @@ def test_no_answer_lets_another_origin_read_it(web: TestClient, path: str) -> No
 def test_every_response_carries_the_security_headers(web: TestClient, page: str) -> None:
     answer = web.get(page)
     for name, value in HEADERS.items():
-        told = [re.sub(r" 'sha256-[\w+/=]{44}'", "", header) for header in answer.headers.get_list(name)]
-        assert told == [value], (page, name)
+        if name == "Content-Security-Policy" and answer.headers["content-type"].startswith("text/html"):
+            value = policy_of(answer.content)
+        assert answer.headers.get_list(name) == [value], (page, name)
 
 
 def test_a_page_names_no_other_host_to_load_from(web: TestClient) -> None:
