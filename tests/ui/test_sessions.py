@@ -21,7 +21,8 @@ from tests.ui.test_server import PORT, TOKEN, settings_of
 from ui import people as module
 from ui.doors import COOKIE, SECURE_COOKIE
 from ui.people import IDLE_SECONDS, SEEN_SECONDS, SESSION_SECONDS, People
-from ui.server import create_app, listening
+from ui.server import create_app
+from ui.serving import listening
 
 GOOD = "correct horse battery"
 NAME = "support.example.com"
