@@ -69,8 +69,8 @@ def account_html(who: Account | None, has_accounts: bool, here: str) -> str:
         name = f"<span>Logged in as <strong>{escaped(who.name)}</strong> ({escaped(who.role)})</span>"
         out = (
             '<form method="post" action="/logout"><button type="submit">Log out</button><button type="submit" '
-            'name="everywhere" value="true" aria-label="Log out everywhere" '
-            'title="Ends your sessions in every browser">Everywhere</button></form>'
+            'name="everywhere" value="true" title="Ends your sessions in every browser">Log out everywhere</button>'
+            "</form>"
         )
         return f'<nav class="account" aria-label="Account">{name}{links}{out}</nav>'
     if has_accounts:

@@ -67,6 +67,12 @@ def latest(folder: Path) -> tuple[str, str]:
         return connection.execute(query).fetchone()  # type: ignore[no-any-return]
 
 
+def engaged(served: Served) -> None:
+    """Wait until the model writes: what comes before takes moments, and a loaded machine stretches them."""
+    until(lambda: under_way(served) == 1)
+    time.sleep(SECOND)
+
+
 def interrupted(served: Served) -> list[float]:
     """When answers ended without one, by the server's own log and clock."""
     lines = [json.loads(line) for line in served.said.splitlines() if line.startswith("{")]
@@ -108,7 +114,7 @@ def test_a_program_that_leaves_stops_the_engine(
     served, folder, before = served_at
     body = {"model": "rungs/prompting", "stream": stream, "messages": [{"role": "user", "content": QUESTION}]}
     line = connect(served, "/v1/chat/completions", body)
-    until(lambda: under_way(served) == 1)
+    engaged(served)
     if stream:
         assert line.recv(100).startswith(b"HTTP/1.1 200")
     cut(line, rudely)
@@ -119,7 +125,7 @@ def test_a_command_line_that_is_killed_stops_the_engine(served_at: tuple[Served,
     served, folder, before = served_at
     asked = {"text": QUESTION, "level": "prompting"}
     line = connect(served, "/control/ask", asked, f"Authorization: Bearer {served.token}")
-    until(lambda: under_way(served) == 1)
+    engaged(served)
     cut(line, rudely=True)
     check_stopped(served, folder, before)
 
@@ -130,7 +136,7 @@ def test_another_assistant_that_leaves_stops_the_engine(served_at: tuple[Served,
     body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
     headers = ("Accept: application/json, text/event-stream", "MCP-Protocol-Version: 2025-06-18")
     line = connect(served, "/mcp", body, *headers)
-    until(lambda: under_way(served) == 1)
+    engaged(served)
     cut(line, rudely=False)
     check_stopped(served, folder, before)
 
@@ -144,7 +150,7 @@ def test_a_chat_page_that_is_left_stops_the_engine(
     with visiting(browser, served.url) as visit:
         visit.page.fill("#question textarea", QUESTION)
         visit.page.press("#question textarea", "Enter")
-        until(lambda: under_way(served) == 1)
+        engaged(served)
         if how == "closed":
             visit.page.close()
         else:
