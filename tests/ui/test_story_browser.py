@@ -1,7 +1,7 @@
 """The whole story in real browsers, on two origins and each kind of database: visitor, agent and owner on one answer.
 
 A visitor on another host's page is not content and asks for a person; an agent edits the draft and sends it; the
-visitor sees it at once and rates it; the owner finds the trace, approves the edit as an example, and sees the figures change.
+visitor sees it at once and rates it; the owner finds the trace, approves the edit as an example, and sees the figures.
 """
 
 from __future__ import annotations
