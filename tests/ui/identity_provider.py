@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import jwt
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 
@@ -25,7 +25,7 @@ class Provider:
 
     def __init__(self) -> None:
         self.url = ""
-        self.keys = {"k1": rsa.generate_private_key(65537, 2048)}
+        self.keys: dict[str, Any] = {"k1": rsa.generate_private_key(65537, 2048)}
         self.person: dict[str, Any] = {"sub": "7", "preferred_username": "ann"}
         self.twist: Twist | None = None
         self._codes: dict[str, dict[str, str]] = {}
@@ -42,7 +42,7 @@ class Provider:
             "token_endpoint": f"{self.url}/token",
             "jwks_uri": f"{self.url}/jwks",
             "response_types_supported": ["code"],
-            "id_token_signing_alg_values_supported": ["RS256", "HS256", "none"],
+            "id_token_signing_alg_values_supported": ["RS256", "ES256", "EdDSA", "HS256", "none"],
         }
 
     def authorize(self, request: Request) -> Response:
@@ -70,8 +70,19 @@ class Provider:
         return {"keys": [self._public(kid) for kid in self.keys]}
 
     def sign(self, claims: dict[str, Any], kid: str = "k1", key: Any = None) -> str:
-        return jwt.encode(claims, key or self.keys[kid], algorithm="RS256", headers={"kid": kid})
+        key = key or self.keys[kid]
+        return jwt.encode(claims, key, algorithm=algorithm_of(key)[0], headers={"kid": kid})
 
     def _public(self, kid: str) -> dict[str, Any]:
-        told = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(self.keys[kid].public_key()))
-        return {**told, "kid": kid, "alg": "RS256", "use": "sig"}
+        name, kind = algorithm_of(self.keys[kid])
+        told = json.loads(kind.to_jwk(self.keys[kid].public_key()))
+        return {**told, "kid": kid, "alg": name, "use": "sig"}
+
+
+def algorithm_of(key: Any) -> tuple[str, Any]:
+    """What a private key signs with."""
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return "ES256", jwt.algorithms.ECAlgorithm
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return "EdDSA", jwt.algorithms.OKPAlgorithm
+    return "RS256", jwt.algorithms.RSAAlgorithm

@@ -12,6 +12,9 @@ from playwright.sync_api import Browser, Page, expect
 
 from knowledge.database import open_engine
 from tests.ui.browsing import MILLISECONDS, chromium, served
+from tests.ui.identity_provider import CLIENT, SECRET, Provider
+from tests.ui.serving import CommandLine
+from tests.ui.test_live import listening
 from ui.people import People
 
 pytestmark = pytest.mark.browser
@@ -78,7 +81,7 @@ def test_a_bar_on_every_page_says_who_one_is_and_leads_on_and_out(browser: Brows
             page.wait_for_url(f"{site.url}/{there}{'/' if there else ''}")
             expect(bar).to_contain_text("Logged in as ann (owner)")
             pictured(page, there or "chat")
-        bar.get_by_role("button", name="Log out").click()
+        bar.get_by_role("button", name="Log out", exact=True).click()
         page.wait_for_url(lambda url: "/console" not in url or "/login" in url)
         page.goto(f"{site.url}/console/")
         expect(page).to_have_url(re.compile(r"/login\?next="))
@@ -101,3 +104,32 @@ def pictured(page: Page, name: str) -> None:
             page.wait_for_timeout(600)
             page.screenshot(path=str(Path(folder) / f"{name}-{width}-{scheme}.png"))
         page.set_viewport_size({"width": 1280, "height": 800})
+
+
+def test_a_person_logs_in_by_the_identity_provider_sees_who_they_are_and_logs_out(
+    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in SCRIPTED.items():
+        monkeypatch.setenv(name, value)
+    CommandLine(tmp_path / "home").json("accounts", "create-owner", "ann", stdin=f"{GOOD}\n")
+    provider = Provider()
+    provider.person = {"sub": "9", "preferred_username": "<b>Mia</b>", "groups": ["support"]}
+    with listening(provider.app) as provider.url:
+        settings = {
+            "RUNGS_OIDC_ISSUER": provider.url,
+            "RUNGS_OIDC_CLIENT": CLIENT,
+            "RUNGS_OIDC_SECRET": SECRET,
+            "RUNGS_OIDC_NAME": "Example Inc.",
+            "RUNGS_OIDC_ROLES": '{"support": "agent"}',
+        }
+        with served(tmp_path / "home", SCRIPTED | settings) as site:
+            page = browser.new_context().new_page()
+            page.goto(f"{site.url}/copilot/")
+            page.get_by_role("link", name="Log in with Example Inc.").click()
+            expect(page).to_have_url(f"{site.url}/copilot/")
+            bar = page.get_by_role("navigation", name="Account")
+            expect(bar).to_contain_text("Logged in as b-mia-b (agent)")
+            bar.get_by_role("button", name="Log out everywhere").click()
+            expect(page).to_have_url(f"{site.url}/login")
+            page.goto(f"{site.url}/copilot/")
+            expect(page).to_have_url(re.compile(r"/login\?next="))

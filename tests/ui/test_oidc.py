@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from fastapi import FastAPI
 from starlette.testclient import TestClient
@@ -197,6 +197,22 @@ def test_a_key_that_the_provider_has_changed_is_looked_up(
     provider.twist = lambda claims, p: p.sign(claims, "k2")
     assert log_in(web).status_code == 303
     provider.keys = {"k1": rsa.generate_private_key(65537, 2048)}
+
+
+@pytest.mark.parametrize(
+    "key", [ec.generate_private_key(ec.SECP256R1()), ed25519.Ed25519PrivateKey.generate()], ids=["ES256", "EdDSA"]
+)
+def test_a_provider_may_sign_with_other_kinds_of_keys(
+    people: tuple[People, TestClient], provider: Provider, key: Any
+) -> None:
+    rsa_keys, provider.keys = provider.keys, {"e1": key}
+    provider.twist = lambda claims, p: p.sign(claims, "e1")
+    try:
+        assert log_in(people[1]).status_code == 303
+        provider.twist = lambda claims, p: p.sign(claims, "e1", OTHER)
+        assert log_in(people[1]).status_code == 401
+    finally:
+        provider.keys = rsa_keys
 
 
 @pytest.mark.parametrize(
