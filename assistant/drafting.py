@@ -47,14 +47,17 @@ def to_answer(entries: Sequence[Entry]) -> Entry | None:
 
 
 def unanswered(entries: Sequence[Entry]) -> Entry | None:
-    """The same, where neither a person nor the assistant has answered the visitor's last message."""
+    """The same, where nobody has answered the visitor's last message; an answer that they did not like is none."""
     for entry in reversed(entries):
         if entry.speaker == "visitor":
             return to_answer(entries)
-        answered = entry.speaker == "assistant" and entry.answer is not None and entry.answer.outcome == "answered"
-        if entry.speaker == "agent" or answered:
+        if entry.speaker == "agent" or (entry.speaker == "assistant" and _helped(entry)):
             return None
     return None
+
+
+def _helped(entry: Entry) -> bool:
+    return entry.answer is not None and entry.answer.outcome == "answered" and entry.rating >= 0
 
 
 def question_of(traces: TraceStore, desk: Desk, handoff: HandOff, asked: Entry, level: Level | None = None) -> Question:

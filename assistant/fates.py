@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 from sqlalchemy import Connection, Engine, Row, select
 
 from assistant.tables import feedback, handoffs, questions
+from assistant.types import DRAFTING
 from knowledge.database import reading
 
 Fate = Literal["confirmed", "assumed", "disputed", "declined", "handed_off", "asked_again", "interrupted"]
@@ -53,7 +54,10 @@ def asked(engine: Engine, since: str | None = None) -> tuple[Asked, ...]:
         engine: of the traces.
         since: ISO 8601, UTC; None is from the beginning.
     """
-    query = select(questions).where(questions.c.status != "started").order_by(questions.c.number.desc())
+    asked = (questions.c.status != "started") & (
+        questions.c.surface != DRAFTING
+    )  # an agent's draft is nobody's question
+    query = select(questions).where(asked).order_by(questions.c.number.desc())
     if since:
         query = query.where(questions.c.started_at >= since)
     wanted = [column for column in questions.c if column.name not in ("record", "answer", "versions")]

@@ -68,9 +68,9 @@ def account_html(who: Account | None, has_accounts: bool, here: str) -> str:
     if who:
         name = f"<span>Logged in as <strong>{escaped(who.name)}</strong> ({escaped(who.role)})</span>"
         out = (
-            '<form method="post" action="/logout"><button type="submit">Log out</button><button type="submit" '
-            'name="everywhere" value="true" title="Ends your sessions in every browser">Log out everywhere</button>'
-            "</form>"
+            '<form method="post" action="/logout"><button type="submit">Log out</button>'
+            '<button type="submit" name="everywhere" value="true" title="Ends your sessions in every browser">'
+            "Log out everywhere</button></form>"
         )
         return f'<nav class="account" aria-label="Account">{name}{links}{out}</nav>'
     if has_accounts:

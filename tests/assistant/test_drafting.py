@@ -164,6 +164,9 @@ def test_only_a_message_that_nobody_answered_waits_for_a_draft(rungs: Rungs) -> 
     conversation = visit(rungs, LAMP)
     entries = thread_of(rungs.traces, rungs.desk, conversation)
     assert unanswered(entries) is None, "the assistant answered it"
+    for value, waits in ((-1, True), (1, False)):
+        rungs.traces.add_feedback(entries[0].id, value)  # type: ignore[arg-type]
+        assert (unanswered(thread_of(rungs.traces, rungs.desk, conversation)) is not None) == waits
     handoff = rungs.desk.take(rungs.desk.hand_off(conversation, "asked_for_person").id, "ann")
     rungs.desk.say(conversation, "visitor", "", "It does not light up.")
     waiting = unanswered(thread_of(rungs.traces, rungs.desk, conversation))
