@@ -291,7 +291,7 @@ def test_a_person_can_be_asked_for_at_any_time(page: Page, served: tuple[Rungs, 
     page.locator("#contact").click()
     page.locator("#contact-box textarea").fill("my lamp is on fire")
     page.get_by_role("button", name="Pass this conversation").click()
-    expect(page.locator("#status")).to_contain_text("A person will see")
+    expect(page.locator("#status")).to_contain_text("Somebody from support will read")
     (waiting,) = served[0].desk.inbox("waiting")
     assert waiting.note == "my lamp is on fire" and waiting.title == LAMP
 
