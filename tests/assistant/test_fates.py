@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
+from assistant.bulletin import Bulletin
+from assistant.desk import Desk
 from assistant.fates import FATES, Asked, asked
 from assistant.overview import Price, overview, percentile
 from assistant.traces import TraceStore
@@ -66,7 +68,7 @@ def test_every_way_to_end_is_told_apart(engine: Engine, traces: TraceStore) -> N
 def test_a_hand_off_belongs_to_the_question_before_it(engine: Engine, traces: TraceStore) -> None:
     ask(traces, "c", "first")
     ask(traces, "c", "second")
-    traces.hand_off("c", "contact", "")
+    Desk(engine, Bulletin()).hand_off("c", "low_confidence")
     ask(traces, "c", "third")
     ask(traces, "d", "alone")
     assert fates(engine) == {"first": "assumed", "second": "handed_off", "third": "assumed", "alone": "assumed"}
@@ -75,7 +77,7 @@ def test_a_hand_off_belongs_to_the_question_before_it(engine: Engine, traces: Tr
 def test_asking_for_a_person_says_that_the_answer_before_did_not_help(engine: Engine, traces: TraceStore) -> None:
     ask(traces, "c", "how?")
     ask(traces, "c", "I want a person", "handed_off")
-    traces.hand_off("c", "asked", "")
+    Desk(engine, Bulletin()).hand_off("c", "asked_for_person")
     rows = {one.text: one for one in asked(engine)}
     assert rows["how?"].fate == rows["I want a person"].fate == "handed_off"
     assert rows["how?"].handoffs == 1 and rows["I want a person"].wants_person
