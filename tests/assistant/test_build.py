@@ -94,7 +94,9 @@ def test_the_settings_reach_the_parts(rungs: Rungs) -> None:
     probe = NeedsNoDocument("hash-v1-256", (0.0,) * 256, 0.0)
     chosen = {"passages": 3, "question_characters": 111, "answer_tokens": 33, "evidence_tokens": 44}
     made = rewired(rungs, Calibration({"rag": SURE}, probe), rag_answers_by="quoting", **chosen)
-    assert made.assistant.current.assistant().find == EvidenceFinder(rungs.store, 3, probe)
+    find = made.assistant.current.assistant().find
+    assert isinstance(find, EvidenceFinder)
+    assert (find.store, find.passages, find.needs_no_document) == (rungs.store, 3, probe)
     assert made.assistant.current.assistant().characters_max == 111
     bench = benches(made)[0]
     assert (bench.answer_tokens, bench.evidence_tokens, bench.rag_answers_by) == (33, 44, "quoting")
