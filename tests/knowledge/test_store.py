@@ -119,7 +119,7 @@ def test_a_removed_document_is_gone_from_catalogue_keywords_and_index(tmp_path: 
         assert store.remove(SOURCE, ["d2.md", "unknown.md"]) == 1
         assert len(before) == 15 and len(chroma_ids(store)) == 12
         assert chroma_ids(store) == catalogue_ids(tmp_path)
-        with database(tmp_path).connect() as connection:
+        with reading(store._engine) as connection:
             assert connection.execute(text("SELECT count(*) FROM passage_words")).scalar() == 12
             assert connection.execute(text("SELECT count(*) FROM passage_vectors")).scalar() == 12
         assert text_of(7) not in found(store, text_of(7), 20)

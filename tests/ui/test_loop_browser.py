@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.assistant.test_adapting import THINGS
 from tests.ui.browsing import MILLISECONDS, Served, chromium, ingest, served, visiting
+from tests.ui.consoles import open_tab
 
 pytestmark = [pytest.mark.browser, pytest.mark.engine]
 QUICK = {"RUNGS_DEMO": "false", "RUNGS_ANSWER_TOKENS": "24", "RUNGS_GATE_QUESTIONS": "10"}
@@ -80,7 +81,7 @@ def answered_by(site: Served, browser: Browser) -> str:
         visit.page.get_by_role("tab", name="Conversations").click()
         visit.page.locator("#questions button").filter(has_text=LAMP).first.click()
         expect(visit.page.locator("#trace")).to_contain_text(LAMP)
-        return re.findall(r"bundled@[0-9a-f]{12}", visit.page.locator("#trace").inner_text())[0]
+        return re.findall(r"bundled@[0-9a-f]{12}", visit.page.locator("#trace").text_content() or "")[0]
 
 
 def test_a_corrected_answer_ends_up_in_an_adapter_that_answers_and_is_rolled_back(
@@ -89,7 +90,8 @@ def test_a_corrected_answer_ends_up_in_an_adapter_that_answers_and_is_rolled_bac
     shipped = answered_by(site, browser)
     with visiting(browser, site.url, "/console/") as visit:
         page = visit.page
-        choose(page, "questions", LAMP)
+        open_tab(page, "Conversations")
+        page.locator("#questions button").filter(has_text=LAMP).first.click()
         page.get_by_role("button", name="Correct this answer").click()
         page.locator("#correct-text textarea").fill(RIGHT)
         page.locator("#correct-consent input").check()
