@@ -13,6 +13,14 @@ class BadQuestion(AssistantError):
     """The question cannot be taken: empty, or too long."""
 
 
+class AskedBefore(AssistantError):
+    """A question with this key was asked in this conversation; `trace_id` says which one it is."""
+
+    def __init__(self, trace_id: str) -> None:
+        super().__init__("this question was asked already. Its answer comes once it is written.")
+        self.trace_id = trace_id
+
+
 class BadGoldenSet(AssistantError):
     """A golden-set file cannot be read; the message names the line."""
 

@@ -7,7 +7,6 @@ closed as interrupted at the next start. Keeps and finds; decides nothing. Calle
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Engine, Select, func, insert, or_, select, update
 
+from assistant import once as asking
 from assistant.bulletin import DESK, Bulletin, conversation_topic
 from assistant.errors import AssistantError
 from assistant.handing import kind_of, open_handoff
@@ -35,8 +35,6 @@ TITLE_CHARACTERS = 80
 REASON_CHARACTERS = 2000
 HISTORY_QUESTIONS = 20
 """Earlier questions that a next one carries along: more than any level reads, and a bound on every record's size."""
-ID_BYTES = 16
-"""128 bits: ids cannot be guessed."""
 
 
 class TraceStore:
@@ -60,8 +58,10 @@ class TraceStore:
 
     # conversations
 
-    def open_conversation(self, visitor: str, surface: str, conversation_id: str | None = None, site: str = "") -> str:
-        """A new conversation of a visitor, or one of theirs to go on with.
+    def open_conversation(
+        self, visitor: str, surface: str, conversation_id: str | None = None, site: str = "", once: str = ""
+    ) -> str:
+        """A new conversation of a visitor, or one of theirs to go on with; the same key again opens no second one.
 
         Raises:
             AssistantError: there is no such conversation of this visitor.
@@ -72,9 +72,10 @@ class TraceStore:
             if owner != clean(visitor):
                 raise AssistantError(f"there is no conversation {conversation_id!r} of yours. Start a new one.")
             return conversation_id
-        fresh = secrets.token_hex(ID_BYTES)
+        fresh = asking.conversation_id(visitor, once)
         with writing(self._engine) as connection:
-            _new_conversation(connection, fresh, visitor, surface, site)
+            if not (once and asking.is_open(connection, fresh)):
+                _new_conversation(connection, fresh, visitor, surface, site)
         return fresh
 
     def conversations(self, visitor: str) -> tuple[ConversationSummary, ...]:
@@ -155,10 +156,13 @@ class TraceStore:
 
         Returns:
             The trace's id.
+
+        Raises:
+            AskedBefore: the same question by its key; nothing is recorded.
         """
-        trace_id, now = secrets.token_hex(ID_BYTES), _now()
-        text, conversation = clean(question.text), clean(question.conversation_id)
+        text, conversation, now = clean(question.text), clean(question.conversation_id), _now()
         with writing(self._engine) as connection:
+            trace_id = asking.trace_id(connection, conversation, question.once)
             if connection.scalar(_owner(conversation)) is None:
                 _new_conversation(connection, conversation, question.surface, question.surface)
             row = {
@@ -243,6 +247,11 @@ class TraceStore:
             )
         if closed.rowcount:
             self._bulletin.tell("interrupted", {"trace_id": trace_id})
+
+    def is_open(self, trace_id: str) -> bool:
+        """Whether a question is still being answered."""
+        with reading(self._engine) as connection:
+            return connection.scalar(select(questions.c.id).where(questions.c.id == clean(trace_id), _OPEN)) is not None
 
     def close_open(self) -> int:
         """At a start: rows that a crash left open become interrupted. Returns how many."""

@@ -116,6 +116,8 @@ class Question:
     """Set where the asker forces one level (`--level rag`); None is the cascade."""
     site: str = ""
     """Which site or team asks; it may have an adapter of its own."""
+    once: str = ""
+    """A key of the asker's: the same key again in the same conversation is the same question. None where empty."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,7 +123,7 @@ class WidgetDoor:
     async def ask(self, asked: AskRequest, request: Request) -> Response:
         """A question, answered as an event stream; a person who has the conversation gets it instead."""
         visitor = await self._visitor(request)
-        conversation = await asyncio.to_thread(self._opened, visitor, asked.conversation)
+        conversation = await asyncio.to_thread(self._opened, visitor, asked.conversation, asked.once)
         handoff = await asyncio.to_thread(self._rungs.desk.open_of, conversation)
         if handoff and handoff.state == "in_progress":
             said = await asyncio.to_thread(
@@ -133,7 +133,7 @@ class WidgetDoor:
             return _stream(request, lines)
         who = (f"visitor:{visitor.id}", f"site:{visitor.site}", *address_of(request.scope))
         answering = await self._admission.let_in(
-            self._rungs, lambda: self._question(visitor, conversation, asked.text), *who
+            self._rungs, lambda: self._question(visitor, conversation, asked), *who
         )
         lines = self._answered(answering, conversation, visitor)
         return _shared_with(request, Streamed(lines, answering, "text/event-stream"))
@@ -150,7 +150,7 @@ class WidgetDoor:
         visitor = await self._visitor(request)
 
         def pass_on() -> dict[str, Any]:
-            conversation = self._opened(visitor, asked.conversation)
+            conversation = self._opened(visitor, asked.conversation, asked.once)
             turns = self._rungs.traces.turns(conversation, 1)
             last = self._rungs.traces.load(turns[-1].trace_id) if turns and turns[-1].answer else None
             handoff = self._rungs.desk.hand_off(conversation, kind_of(last), asked.note)
@@ -211,19 +211,20 @@ class WidgetDoor:
 
         return await asyncio.to_thread(read)
 
-    def _opened(self, visitor: Visitor, conversation: str | None) -> str:
+    def _opened(self, visitor: Visitor, conversation: str | None, once: str = "") -> str:
         """The visitor's own conversation, or a new one.
 
         Raises:
             AssistantError: it is not theirs.
         """
         site = self._sites.find(visitor.site)
-        return self._rungs.traces.open_conversation(visitor.id, SURFACE, conversation, site.name if site else "")
+        name = site.name if site else ""
+        return self._rungs.traces.open_conversation(visitor.id, SURFACE, conversation, name, once)
 
-    def _question(self, visitor: Visitor, conversation: str, text: str) -> Question:
+    def _question(self, visitor: Visitor, conversation: str, asked: AskRequest) -> Question:
         site = self._sites.find(visitor.site)
         history = history_of(self._rungs.traces, self._rungs.desk, conversation)
-        return Question(text, conversation, history, SURFACE, None, site.name if site else "")
+        return Question(asked.text, conversation, history, SURFACE, None, site.name if site else "", asked.once)
 
     def _whole(self, visitor: Visitor, id: str) -> dict[str, Any]:
         conversation = self._opened(visitor, id)

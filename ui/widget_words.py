@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from assistant import suggestions
+from assistant.errors import AskedBefore, AssistantError
 from assistant.stored import ConversationSummary
 from assistant.thread import Entry
 from assistant.types import Answer, Citation, Climbing, Event, Trace, Words
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from ui.sites import Site
 
 log = logging.getLogger(__name__)
+POLL_SECONDS = 0.25
+"""How often it is looked whether an answer that was asked for before is finished."""
 FAILED = "Sorry, something went wrong while I was answering. Please try again, or contact a person."
 
 
@@ -56,11 +59,23 @@ class Wording:
                     yield event("words", {"text": step.text})
                 else:
                     yield event("answer", await asyncio.to_thread(self._answer, step.trace, visitor))
+        except AskedBefore as error:
+            yield await self._told_before(error.trace_id, visitor)
         except EXPECTED as error:
             yield event("problem", {"message": str(error), "code": "refused"})
         except Exception:
             log.exception("an answer to a widget failed")
             yield event("problem", {"message": FAILED, "code": "failed"})
+
+    async def _told_before(self, trace_id: str, visitor: str) -> str:
+        """What came, or is about to come, of a question that was asked before."""
+        while await asyncio.to_thread(self._rungs.traces.is_open, trace_id):
+            await asyncio.sleep(POLL_SECONDS)
+        try:
+            trace = await asyncio.to_thread(self._rungs.traces.load, trace_id)
+        except AssistantError as error:  # interrupted: asked once more it is asked anew
+            return event("problem", {"message": str(error), "code": "refused"})
+        return event("answer", await asyncio.to_thread(self._answer, trace, visitor))
 
     def _answer(self, trace: Trace, visitor: str) -> dict[str, Any]:
         asked = self._rungs.traces.asked(visitor)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jwt
@@ -16,6 +17,7 @@ from starlette.testclient import TestClient
 from assistant.build import Rungs, build
 from assistant.errors import AssistantError
 from assistant.home import owned
+from assistant.types import Finished, Question
 from knowledge.ingest import ingest
 from tests.ui.browsing import ACCEPTS_RAG
 from tests.ui.serving import write_pages
@@ -104,6 +106,39 @@ def test_a_visitor_asks_and_sees_the_climb_the_answer_and_its_sources(web: TestC
     assert widget.get("conversations").json()["conversations"][0]["id"] == conversation
     kept = widget.post("feedback", conversation=conversation, trace_id=answer["trace_id"], value=1)
     assert kept.json() == {"kept": True}
+
+
+def test_the_same_key_is_the_same_question(web: TestClient, site: Site, rungs: Rungs) -> None:
+    widget = Widget(web, site)
+    before = len(rungs.traces.find(limit=1000))
+    first, second = dict(widget.ask(LAMP, once="k1")), dict(widget.ask(LAMP, once="k1"))
+    assert second["conversation"] == first["conversation"], "a first question opens one conversation"
+    assert second["answer"] == first["answer"] and len(rungs.traces.find(limit=1000)) == before + 1
+    conversation = first["conversation"]["id"]
+    others = [widget.ask(LAMP, conversation, once="k2"), Widget(web, site).ask(LAMP, once="k1")]
+    assert len({dict(told)["answer"]["trace_id"] for told in [first.items(), *others]}) == 3
+
+
+def test_a_line_that_was_cut_gets_the_answer_that_is_being_written(web: TestClient, site: Site, rungs: Rungs) -> None:
+    widget = Widget(web, site)
+    conversation = dict(widget.ask(LAMP))["conversation"]["id"]
+    asked = Question(LAMP, conversation, once="k1")
+    stream = rungs.assistant.stream(asked)
+    next(stream)
+    with ThreadPoolExecutor() as pool:
+        again = pool.submit(widget.ask, LAMP, conversation, "k1")
+        *_, last = stream
+        assert isinstance(last, Finished) and dict(again.result())["answer"]["trace_id"] == last.trace.id
+    assert len(rungs.traces.turns(conversation)) == 2
+
+
+def test_what_was_interrupted_is_asked_anew_with_the_same_key(web: TestClient, site: Site, rungs: Rungs) -> None:
+    widget = Widget(web, site)
+    conversation = dict(widget.ask(LAMP))["conversation"]["id"]
+    cut = rungs.traces.begin(Question(LAMP, conversation, once="k1"), {})
+    rungs.traces.interrupted(cut, "the asker left")
+    assert dict(widget.ask(LAMP, conversation, once="k1"))["answer"]["trace_id"] != cut
+    assert [bool(turn.answer) for turn in rungs.traces.turns(conversation)] == [True, False, True]
 
 
 def test_a_person_takes_over_and_the_assistant_is_silent(web: TestClient, site: Site, rungs: Rungs) -> None:
