@@ -64,7 +64,7 @@ class Adapting:
             for one in found
         ]
         counts = ", ".join(f"{count} {name}" for name, count in self.rungs.corrections.counts().items())
-        told = counts if found else f"{counts}. Correct an answer under Questions to fill this list."
+        told = counts if found else f"{counts}. Correct an answer under Conversations to fill this list."
         return rows, [one.id for one in found], told
 
     def chosen(self, ids: Sequence[str], event: gr.SelectData) -> tuple[str, str]:

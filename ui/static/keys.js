@@ -23,6 +23,10 @@ const named = () => {
   }
   const send = document.querySelector("#question button:not([aria-label])");
   if (send) send.setAttribute("aria-label", "Send");
+  for (const examples of document.querySelectorAll('.examples[role="list"]')) {
+    examples.setAttribute("role", "group"); // it holds buttons, and a list may not
+    examples.setAttribute("aria-label", "Suggested questions");
+  }
   for (const drop of document.querySelectorAll('button[aria-label="Click to upload or drop files"]')) {
     drop.removeAttribute("aria-label"); // its words say the same, and are seen
   }
