@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import SQLAlchemyError
 
 DESK = "desk"
 """The topic of hand-offs: somebody waits, was taken over, is done."""
@@ -105,7 +106,7 @@ class Bulletin:
                 for topic in topics:
                     told = {"channel": CHANNEL, "topic": f"{self._name} {topic}"}
                     connection.execute(text("SELECT pg_notify(:channel, :topic)"), told)
-        except Exception:  # what changed is on disk; others see it when they look next
+        except SQLAlchemyError:  # what changed is on disk; others see it when they look next
             log.warning("other processes could not be told of a change", exc_info=True)
 
     @property
@@ -145,16 +146,17 @@ class Bulletin:
 
     def _hear(self) -> None:
         """What other processes publish, until closed; a connection that breaks is made anew, and everybody looks."""
+        assert self._engine is not None  # noqa: S101  (only started with one)
+        lost = self._engine.dialect.loaded_dbapi.Error  # of the driver's own calls, which SQLAlchemy does not see
         while not self._stop.is_set():
             try:
-                self._listen_once()
-            except Exception:
+                self._listen_once(self._engine)
+            except (SQLAlchemyError, lost):
                 log.warning("listening for changes broke off; trying again", exc_info=True)
                 self._stop.wait(RETRY_SECONDS)
 
-    def _listen_once(self) -> None:
-        assert self._engine is not None  # noqa: S101  (only started with one)
-        with self._engine.connect() as connection:
+    def _listen_once(self, engine: Engine) -> None:
+        with engine.connect() as connection:
             raw: Any = connection.connection.driver_connection
             try:
                 raw.autocommit = True

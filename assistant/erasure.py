@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import sqlite3
 import threading
 import time
 from contextlib import closing
@@ -18,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from sqlalchemy import ColumnElement, Connection, Engine, delete, func, insert, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from assistant.errors import AssistantError
 from assistant.tables import conversations, corrections, erasures, handoffs, questions
@@ -178,7 +180,10 @@ def _wipe(engine: Engine) -> bool:
     """Write the tables anew without what was deleted: a deleted row stays readable in its page until then."""
     try:
         return _wipe_sqlite(engine) if is_sqlite(engine) else _wipe_postgres(engine)
-    except Exception:  # it is deleted; a full disk or a busy database only keeps its traces for longer
+    except (
+        SQLAlchemyError,
+        sqlite3.Error,
+    ):  # it is deleted; a full disk or a busy database only keeps its traces for longer
         log.warning("what was erased could not be overwritten yet", exc_info=True)
         return False
 
