@@ -1,4 +1,4 @@
-"""What axe finds on the visitor's, the owner's and the log-in page; the copilot's and the widget's tests ask it, too."""
+"""What axe finds on the visitor's, the owner's and the log-in page; the copilot's and the widget's tests ask it too."""
 
 from __future__ import annotations
 
