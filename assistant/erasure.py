@@ -118,6 +118,13 @@ def tombstones(engine: Engine) -> tuple[Tombstone, ...]:
         return tuple(Tombstone(*row) for row in connection.execute(query))
 
 
+def erased_since(engine: Engine, moment: str) -> int:
+    """How many approved corrections were erased after a moment (ISO 8601): what was trained before may hold them."""
+    query = select(func.coalesce(func.sum(erasures.c.corrections), 0)).where(erasures.c.erased_at > moment)
+    with reading(engine) as connection:
+        return int(connection.scalar(query) or 0)
+
+
 class AgeKeeper:
     """Erases what is too old, at the start and once a day, in a thread of its own."""
 

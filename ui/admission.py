@@ -66,11 +66,6 @@ class Places:
         with self._lock:
             self.closed = True
 
-    @property
-    def full(self) -> bool:
-        """Whether nobody is let in now."""
-        return self.taken >= self.most
-
     def give_back(self) -> None:
         """Leave it."""
         with self._lock:
@@ -85,14 +80,13 @@ class Admission:
         self.budgets = budgets
 
     async def let_in(self, rungs: Rungs, make: Callable[[], Question], *who: str) -> Advancing[Event]:
-        """As `admit`, for an event loop. A full house is said at once: whoever is turned away waits for no thread.
+        """As `admit`, for an event loop. The place is taken at once: whoever is turned away waits for no thread.
 
         Raises:
             TurnedAway: no place, or a budget is used up.
         """
-        if self.places.full:
-            raise Busy(FULL, BUSY_SECONDS)
-        return await asyncio.to_thread(self.admit, rungs, make, *who)
+        self.places.take()
+        return await asyncio.to_thread(self._admitted, rungs, make, who)
 
     def admit(self, rungs: Rungs, make: Callable[[], Question], *who: str) -> Advancing[Event]:
         """An answer, ready to be advanced. Blocks for a moment: it looks into the database.
@@ -106,6 +100,10 @@ class Admission:
             TurnedAway: no place, or a budget is used up.
         """
         self.places.take()
+        return self._admitted(rungs, make, who)
+
+    def _admitted(self, rungs: Rungs, make: Callable[[], Question], who: tuple[str, ...]) -> Advancing[Event]:
+        """The answer of whoever has a place already."""
         try:
             self.budgets.take(*who)
             question, cancel = make(), threading.Event()

@@ -20,6 +20,7 @@ from adapters.errors import AdapterError
 from assistant.adapting import jobs, planning
 from assistant.adapting.comparing import BASE
 from assistant.adapting.judging import samples_path
+from assistant.erasure import erased_since
 from assistant.errors import AssistantError
 from ui import present, present_adapting
 from ui.adapting import preview_document
@@ -214,7 +215,7 @@ class Adapting:
         with suppress(OSError, ValueError):
             path = samples_path(self.rungs.settings.home, *chosen)
             samples = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        return present_adapting.card_html(card, samples)
+        return present_adapting.card_html(card, samples, erased_since(self.rungs.engine, card.created_at))
 
     def _do(self, command: str, arguments: dict[str, Any]) -> dict[str, Any] | str:
         """A command's result, or what went wrong as HTML."""

@@ -12,6 +12,10 @@ from ui.present import escaped, facts, problem_html
 
 VERDICTS = {"accept": "accepted", "refuse": "refused", "too_little_evidence": "too little evidence"}
 CHANGES = {"gained": "better than the base model", "lost": "worse than the base model", "same": "as the base model"}
+ERASED = (
+    "Approved corrections erased since it was made: {count}. It may have been trained on them: train it anew without "
+    "them, or retire it."
+)
 CURVE = (600, 160)
 """Width and height of a loss curve, in units of its view box."""
 
@@ -114,8 +118,14 @@ def _smoothed(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]
     return found
 
 
-def card_html(card: AdapterCard, samples: Sequence[Mapping[str, Any]]) -> str:
-    """A revision: what it is, what the gate said, and what the sides answered."""
+def card_html(card: AdapterCard, samples: Sequence[Mapping[str, Any]], erased: int = 0) -> str:
+    """A revision: what it is, what the gate said, and what the sides answered.
+
+    Args:
+        card: of the revision.
+        samples: of what the sides answered.
+        erased: approved corrections that visitors or age erased since it was made.
+    """
     gate = card.gate or card.gate_elsewhere
     settings = card.settings
     told: dict[str, object] = {
@@ -131,6 +141,8 @@ def card_html(card: AdapterCard, samples: Sequence[Mapping[str, Any]]) -> str:
         told["Reason"] = card.reason
     verdict = gate_html(gate, elsewhere=card.gate is None) if gate else '<p class="empty">No gate has looked at it.</p>'
     head = f"<h3>{escaped(card.name)}</h3>{facts(told)}"
+    if erased and any(source.name.startswith("corrections") for source in card.lineage.sources):
+        head += f'<p class="problem">{ERASED.format(count=erased)}</p>'
     return f'<div class="trace">{head}<h4>Gate</h4>{verdict}{samples_html(samples)}</div>'
 
 

@@ -14,7 +14,7 @@ from assistant import erasure
 from assistant.bulletin import Bulletin
 from assistant.corrections import CorrectionStore
 from assistant.desk import Desk
-from assistant.erasure import AgeKeeper, erase_conversation, erase_older, erase_visitor, tombstones
+from assistant.erasure import AgeKeeper, erase_conversation, erase_older, erase_visitor, erased_since, tombstones
 from assistant.errors import AssistantError
 from assistant.tables import METADATA, conversations
 from assistant.traces import TraceStore
@@ -66,6 +66,7 @@ def test_after_erasure_the_words_are_in_no_file_of_the_database(home: Home) -> N
     assert SECRET.encode() in home.bytes()
     erased = erase_visitor(home.engine, ANN)
     assert (erased.conversations, erased.corrections, erased.wiped) == (30, 30, True)
+    assert erased_since(home.engine, "2026-01-01") == 30 and erased_since(home.engine, "2999-01-01") == 0
     assert SECRET.encode() not in home.bytes() and ANN.encode() not in home.bytes()
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from adapters.card import AdapterCard, Lineage, TrainingSettings
+from adapters.card import AdapterCard, DataSource, Lineage, TrainingSettings
 from assistant.corrections import Correction
 from tests.adapters.samples import ACCEPTED, REFUSED
 from ui.present_adapting import card_html, correction_html, curve_html, job_html, minutes, preview_html, samples_html
@@ -46,6 +46,12 @@ def test_a_card_shows_its_gate_with_reasons_and_intervals() -> None:
     assert all(reason.split()[0] in html for reason in REFUSED.reasons)
     assert "accepted by another deployment" in card_html(replace(CARD, gate_elsewhere=ACCEPTED), [])
     assert "No gate has looked at it" in card_html(CARD, [])
+
+
+def test_a_card_says_that_what_it_was_trained_on_was_erased_since() -> None:
+    trained = replace(CARD, lineage=Lineage(None, (DataSource("corrections (console)", 3, "the owner's own"),)))
+    assert "erased since it was made: 2." in card_html(trained, [], 2)
+    assert "erased since" not in card_html(trained, []) + card_html(CARD, [], 2)
 
 
 def test_hostile_samples_are_only_words() -> None:
