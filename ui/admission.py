@@ -66,6 +66,11 @@ class Places:
         with self._lock:
             self.closed = True
 
+    @property
+    def full(self) -> bool:
+        """Whether every place is taken."""
+        return not self.closed and self.taken >= self.most
+
     def give_back(self) -> None:
         """Leave it."""
         with self._lock:

@@ -67,6 +67,7 @@ def create_app(
     from ui.budgets import Budgets, limits_of
     from ui.console_files import console_files_router
     from ui.control import control_router
+    from ui.crowds import FullHouse, Turns
     from ui.doorkeeper import Doorkeeper, OwnPagesAlone
     from ui.gradio_pages import OWN, STATIC, mounted
     from ui.health import add_health
@@ -120,12 +121,14 @@ def create_app(
             app.add_route(path, lambda request: RedirectResponse(f"{request.url.path}/"), include_in_schema=False)
         app = mounted(app, make(rungs, background), path, WAITING_MAX, rungs.settings.slots + 6)
     app.add_middleware(OwnPagesAlone, allow_origins=[])
+    app.add_middleware(FullHouse, places=places)
     app.add_middleware(
         Doorkeeper, port=port, people=people, hosts=rungs.settings.hosts, anonymous=rungs.settings.anonymous_chat
     )  # sees every request before anything that answers
     leaving = Leaving(rungs, places)
     app.add_middleware(UntilLeaving, leaving=leaving)
-    add_observers(app, rungs, measures, installed_version())  # last, so outermost: it sees what is refused, too
+    add_observers(app, rungs, measures, installed_version())  # outside the others: it sees what is refused, too
+    app.add_middleware(Turns)
     setattr(app.state, STATE, leaving)
     return app
 
