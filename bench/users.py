@@ -8,6 +8,7 @@ the same weights, slots, context and prompts. The cascade itself, which quotes w
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import random
@@ -110,16 +111,17 @@ async def held(url: str, body: Body, users: int) -> float:
     return seen[min(len(seen) - 1, int(len(seen) * 0.95))]
 
 
-def most(name: str, url: str, body: Body, steps: Sequence[int] = STEPS) -> int:
-    """The most users that are held."""
-    best = 0
-    for users in steps:
+def most(name: str, url: str, body: Body, steps: Sequence[int], about: int = 0) -> int:
+    """The most users that are held, looked for from `about` on; downwards where so many are not."""
+    start = max((number for number, users in enumerate(steps) if users <= about), default=0)
+
+    def holds(users: int) -> bool:
         waited = asyncio.run(held(url, body, users))
         print(f"{name}: {users} users wait {waited:.2f} s", flush=True)
-        if waited > FIRST_SECONDS:
-            break
-        best = users
-    return best
+        return waited <= FIRST_SECONDS
+
+    upwards = list(itertools.takewhile(holds, steps[start:]))
+    return upwards[-1] if upwards else next(filter(holds, reversed(steps[:start])), 0)
 
 
 def to_rungs(model: str) -> Body:
@@ -137,9 +139,9 @@ def to_bare(text: str) -> dict[str, Any]:
 def main() -> None:
     """Both, and the cascade."""
     with bare_server() as url:
-        peer = most("bare engine", url, to_bare)
+        peer = most("bare engine", url, to_bare, STEPS)
     with rungs_server() as url:
-        ours = most("rungs, level prompting", url, to_rungs("rungs/prompting"))
+        ours = most("rungs, level prompting", url, to_rungs("rungs/prompting"), STEPS, peer)
         cascade = most("rungs, the cascade", url, to_rungs("rungs"), CASCADE_STEPS)
     print(f"held at {FIRST_SECONDS:.0f} s: rungs {ours}, bare engine {peer}, ratio {ours / peer:.2f} (at least 0.9)")
     print(f"the cascade holds {cascade}")
