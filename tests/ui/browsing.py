@@ -157,3 +157,15 @@ def served(home: Path, environment: Mapping[str, str], program: str = "") -> Ite
                 process.wait(30)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+@contextmanager
+def two_processes(folder: Path, database: str, index: str, **more: str) -> Iterator[tuple[Served, Served]]:
+    """Two servers with homes of their own over one PostgreSQL and one Chroma server, on the scripted model."""
+    settings = {**SCRIPTED, "RUNGS_DATABASE": database, "RUNGS_CHROMA": index, **more}
+    homes = folder / "one" / "home", folder / "other" / "home"
+    for home in homes:
+        home.mkdir(parents=True)
+        (home / "calibration.json").write_text(json.dumps(ACCEPTS_RAG))
+    with served(homes[0], settings) as one, served(homes[1], settings) as other:
+        yield one, other

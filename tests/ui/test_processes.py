@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from assistant.bulletin import Bulletin
 from assistant.desk import Desk
 from knowledge.database import open_engine
 from tests import chroma, postgres
-from tests.ui.browsing import ACCEPTS_RAG, Served, served
+from tests.ui.browsing import Served, two_processes
 from tests.ui.test_widget_door import events
 from ui.doors import COOKIE
 from ui.people import People
@@ -38,16 +37,9 @@ def url(postgresql: postgres.Server) -> Iterator[str]:
 def two(
     tmp_path_factory: pytest.TempPathFactory, url: str, chroma_of_session: chroma.ChromaServer
 ) -> Iterator[tuple[Served, Served]]:
-    settings = {
-        "RUNGS_MODEL": "scripted", "RUNGS_EMBEDDER": "hash", "RUNGS_DEMO": "false", "RUNGS_DATABASE": url,
-        "RUNGS_CHROMA": chroma_of_session.url, "RUNGS_VISITOR_QUESTIONS_PER_MINUTE": str(QUESTIONS_PER_MINUTE),
-    }  # fmt: skip
-    homes = [tmp_path_factory.mktemp(name) / "home" for name in ("one", "other")]
-    for home in homes:
-        home.mkdir()
-        (home / "calibration.json").write_text(json.dumps(ACCEPTS_RAG))
-    with served(homes[0], settings) as one, served(homes[1], settings) as other:
-        yield one, other
+    folder, index = tmp_path_factory.mktemp("two"), chroma_of_session.url
+    with two_processes(folder, url, index, RUNGS_VISITOR_QUESTIONS_PER_MINUTE=str(QUESTIONS_PER_MINUTE)) as both:
+        yield both
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ import pytest
 from knowledge.database import open_engine
 from tests import chroma, postgres
 from tests.absent import absent
-from tests.ui.browsing import ACCEPTS_RAG, ROOT, Served, served
+from tests.ui.browsing import ROOT, Served, two_processes
 from tests.ui.test_processes import LAMP
 from ui.people import People
 
@@ -45,16 +45,12 @@ def two(
     tmp_path_factory: pytest.TempPathFactory, url: str, chroma_of_session: chroma.ChromaServer
 ) -> Iterator[tuple[Served, Served]]:
     settings = {
-        "RUNGS_MODEL": "scripted", "RUNGS_EMBEDDER": "hash", "RUNGS_DEMO": "false", "RUNGS_DATABASE": url,
-        "RUNGS_CHROMA": chroma_of_session.url, "RUNGS_HOSTS": json.dumps([NAME]),
-        "RUNGS_PROXIES": json.dumps(["127.0.0.1"]), "RUNGS_VISITOR_QUESTIONS_PER_MINUTE": "0",
+        "RUNGS_HOSTS": json.dumps([NAME]), "RUNGS_PROXIES": json.dumps(["127.0.0.1"]),
+        "RUNGS_VISITOR_QUESTIONS_PER_MINUTE": "0",
     }  # fmt: skip
-    homes = [tmp_path_factory.mktemp(name) / "home" for name in ("a", "b")]
-    for home in homes:
-        home.mkdir()
-        (home / "calibration.json").write_text(json.dumps(ACCEPTS_RAG))
-    with served(homes[0], settings) as one, served(homes[1], settings) as other:
-        yield one, other
+    folder, index = tmp_path_factory.mktemp("two"), chroma_of_session.url
+    with two_processes(folder, url, index, **settings) as both:
+        yield both
 
 
 @pytest.fixture(scope="module")
