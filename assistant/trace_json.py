@@ -7,12 +7,14 @@ Pydantic checks every field on the way back, so a damaged record raises instead 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from assistant.types import Answer, Trace
 from knowledge.text import clean
+from knowledge.types import Passage
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -20,14 +22,19 @@ if TYPE_CHECKING:
 
 def dump_trace(trace: Trace) -> str:
     """The record of a trace, in text that every database takes."""
-    raw = asdict(trace)
-    passages: dict[str, Any] = {}
-    for part in (*raw["evidence"]["hits"], *raw["evidence"]["sentences"]):
-        passages[part["passage"]["id"]] = part["passage"]
-        part["passage"] = part["passage"]["id"]
-    record = _json({"trace": raw, "passages": passages})
+    passages: dict[str, Passage] = {}
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Passage):
+            passages[value.id] = value
+            return value.id
+        return _fields(value)
+
+    told = _json(trace, plain)
+    known = _json({id: _fields(passage) for id, passage in passages.items()})
+    record = f'{{"trace":{told},"passages":{known}}}'
     if "\\u0000" in record:
-        record = _json(_without_nul({"trace": raw, "passages": passages}))
+        record = _json(_without_nul(json.loads(record)))
     return clean(record)
 
 
@@ -53,8 +60,18 @@ def parse_answer(record: str) -> Answer:
     return _answer_adapter().validate_python(json.loads(record)["trace"]["answer"])
 
 
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+def _json(value: Any, default: Callable[[Any], Any] | None = None) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=default)
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    """One level of `dataclasses.asdict`, which would copy everything below, too."""
+    return dict(value) if isinstance(value, Mapping) else {name: getattr(value, name) for name in _names(type(value))}
+
+
+@cache
+def _names(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
 
 
 def _without_nul(value: Any) -> Any:

@@ -32,7 +32,7 @@ from bench.homes import HOMES
 THINK_SECONDS, FIRST_SECONDS, RUN_SECONDS = 20.0, 5.0, 75.0
 ANSWER_TOKENS = 64
 SLOTS, CONTEXT = 2, 4096
-STEPS, CASCADE_STEPS = (24, 30, 36, 42, 48, 56, 64, 80), (64, 128)
+STEPS, CASCADE_STEPS = (24, 30, 36, 42, 45, 48, 51, 54, 57, 60, 64, 68, 72, 80), (64, 128)
 Body = Callable[[str], dict[str, Any]]
 
 

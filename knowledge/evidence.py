@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
-from knowledge.sentences import quotable
+from knowledge.sentences import PASSAGES_REMEMBERED, quotable
 from knowledge.types import Hit, Sentence, Vectors
 from knowledge.words import WORD, coverage, terms
 
@@ -29,6 +31,20 @@ ECHO_WORDS = 3
 WORDS_LEAST = 3
 
 
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """What can be quoted of a passage, as it is compared with a question."""
+
+    start: int
+    end: int
+    text: str
+    """Without line breaks."""
+    words: str
+    """In lower case, one space between them."""
+    terms: frozenset[str]
+    asks: bool
+
+
 def pick_sentences(
     queries: Sequence[str], question: Vectors, hits: Sequence[Hit], vectors: Sequence[Vectors]
 ) -> tuple[Sentence, ...]:
@@ -44,23 +60,24 @@ def pick_sentences(
         hits: passages found, best first.
         vectors: for each hit the unit vectors of what can be quoted of it, in the order of `quotable`.
     """
-    wanted, own = terms(" ".join(queries)), terms(queries[-1])
+    wanted, own, asked = terms(" ".join(queries)), terms(queries[-1]), _words(queries[0])
     ranked: list[Sentence] = []
     seen: set[str] = set()
     for rank, (hit, rows) in enumerate(zip(hits, vectors, strict=True)):
         passage = hit.passage
         address = terms(f"{passage.title} {passage.heading}")
         base = PASSAGE_WEIGHT * hit.similarity - RANK_WEIGHT * rank
-        for (start, end), similarity in zip(quotable(passage.text), (rows @ question).tolist(), strict=True):
-            text = " ".join(passage.text[start:end].split())
-            if text.lower() in seen or len(WORD.findall(text)) < WORDS_LEAST:
+        for unit, similarity in zip(_units(passage.text), (rows @ question).tolist(), strict=True):
+            if unit.text.lower() in seen or _count(unit.words) < WORDS_LEAST:
                 continue
-            seen.add(text.lower())
-            told = terms(text)
-            echoes = told <= wanted | address or _says_again(queries[0], text) or bool(ASKS.search(text))
-            covered = (1 - OWN_SHARE) * coverage(wanted, told | address) + OWN_SHARE * coverage(own, told | address)
+            seen.add(unit.text.lower())
+            told = unit.terms | address
+            echoes = (
+                unit.terms <= wanted | address or (_count(asked) >= ECHO_WORDS and asked in unit.words) or unit.asks
+            )
+            covered = (1 - OWN_SHARE) * coverage(wanted, told) + OWN_SHARE * coverage(own, told)
             score = base + similarity + WORDS_WEIGHT * covered - ECHO_COST * echoes
-            ranked.append(Sentence(text, passage, start, end, similarity, score))
+            ranked.append(Sentence(unit.text, passage, unit.start, unit.end, similarity, score))
     return tuple(sorted(ranked, key=lambda sentence: -sentence.score)[:SENTENCES_KEPT])
 
 
@@ -92,9 +109,22 @@ def within(
     return tuple(sorted(kept, key=lambda s: (-order[s.passage.document], s.passage.position, s.start)))
 
 
-def _says_again(query: str, text: str) -> bool:
-    words = [word.lower() for word in WORD.findall(query)]
-    return len(words) >= ECHO_WORDS and " ".join(words) in " ".join(word.lower() for word in WORD.findall(text))
+@lru_cache(PASSAGES_REMEMBERED)
+def _units(passage: str) -> tuple[_Unit, ...]:
+    """In the order of `quotable`."""
+    units = []
+    for start, end in quotable(passage):
+        text = " ".join(passage[start:end].split())
+        units.append(_Unit(start, end, text, _words(text), terms(text), bool(ASKS.search(text))))
+    return tuple(units)
+
+
+def _words(text: str) -> str:
+    return " ".join(word.lower() for word in WORD.findall(text))
+
+
+def _count(words: str) -> int:
+    return words.count(" ") + 1 if words else 0
 
 
 def _overlap(one: Sentence, other: Sentence) -> bool:

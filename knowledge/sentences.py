@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import groupby, pairwise
 from operator import itemgetter
 
@@ -20,6 +21,8 @@ ITEM_CHARACTERS = 240
 LEANING = frozenset("it its this that these those they them he she such however otherwise then also".split())
 """A sentence that opens with one of these is read together with the one before."""
 JOINED_CHARACTERS = 400
+PASSAGES_REMEMBERED = 1_000
+"""Passages whose sentences are known already: the same ones are found again and again."""
 NARROW_LINE = 45
 """Where no line of a paragraph is longer, its line breaks are taken as meant (addresses, verses, labels)."""
 
@@ -62,6 +65,7 @@ def sentences(text: str) -> tuple[Span, ...]:
     return tuple(span for block in _blocks(text) for span in _units(text, *block) if _WORD.search(text, *span))
 
 
+@lru_cache(PASSAGES_REMEMBERED)
 def quotable(text: str) -> tuple[Span, ...]:
     """What can be quoted by itself: sentences, one that leans on the one before with it, and short lists as a whole.
 

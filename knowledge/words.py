@@ -7,7 +7,9 @@ done here (that is `keywords.py`, with SQLite's own tokenizer).
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
+WORDS_REMEMBERED = 50_000
 WORD = re.compile(r"[^\W_]+(?:[.'’_-][^\W_]+)*")
 
 STOPWORDS = frozenset(
@@ -21,6 +23,7 @@ STOPWORDS = frozenset(
 )
 
 
+@lru_cache(WORDS_REMEMBERED)
 def stem(word: str) -> str:
     """A light English stem: plural, -ing, -ed, -ly and final -e removed, so that wordings of one term meet."""
     word = word.lower().replace("’", "'").removesuffix("'s")

@@ -225,11 +225,12 @@ def _fit_level(
     table = np.array([[row.get(name, 0.0) for name in names] for row in signals])
     held_out = np.zeros(len(right))
     for train, test in _folds(right):
-        held_out[test] = _probabilities(_logistic(table[train], right[train], names), [signals[i] for i in test])
-    return _logistic(table, right, names), held_out
+        held_out[test] = _probabilities(logistic(table[train], right[train], names), [signals[i] for i in test])
+    return logistic(table, right, names), held_out
 
 
-def _logistic(table: Floats, right: NDArray[np.bool_], names: Sequence[str]) -> LevelConfidence:
+def logistic(table: Floats, right: NDArray[np.bool_], names: Sequence[str]) -> LevelConfidence:
+    """A confidence without a threshold: signals `names`, of shape (rows, signals), weighed to tell what was right."""
     from sklearn.linear_model import LogisticRegression
 
     mean, scale = table.mean(axis=0), table.std(axis=0)

@@ -6,6 +6,7 @@ Decides whether one draft is accepted; which level comes next is the pipeline's 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,10 @@ from assistant.confidence import Calibration
 from assistant.signals import finite
 from assistant.types import Attempt, ChatModel, Citation, Completed, Draft, Level, Message, Token, Words
 from knowledge.types import Sentence
+
+
+PACE_SECONDS = 0.06
+"""Words that come faster are shown together: each piece wakes every part of the way to a page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +81,19 @@ def write(
     cancel: threading.Event,
     adapter: str | None = None,
     probe: int | None = None,
+    forced: bool = False,
 ) -> Generator[Words, None, Written]:
     """Let the model write; judge after `probe` tokens, or the whole draft where `probe` is None.
+
+    Args:
+        bench: whose model writes.
+        messages: the prompt.
+        judged: gives the verdict on what is written so far.
+        conversation: whose slot of the engine.
+        cancel: ends the writing.
+        adapter: to write with.
+        probe: tokens after which the draft is judged.
+        forced: the draft is accepted whatever its verdict says, so that nobody needs to wait for it.
 
     Yields:
         Words of the draft, from the moment it is accepted on; none of a draft that is not.
@@ -85,6 +101,7 @@ def write(
     tokens: list[Token] = []
     verdict: Verdict | None = judged(()) if probe == 0 else None
     completed: Completed | None = None
+    said, spoken = 0, -PACE_SECONDS
     stream = bench.model.stream(
         messages, max_tokens=bench.answer_tokens, adapter=adapter, conversation=conversation, cancel=cancel
     )
@@ -94,22 +111,29 @@ def write(
                 completed = item
                 break
             tokens.append(item)
-            if verdict is not None:
-                yield Words(item.text if len(tokens) > 1 else item.text.lstrip())
-            elif len(tokens) == probe:
+            if verdict is None and len(tokens) == probe:
                 verdict = judged(tokens)
                 if not verdict.accepted:
                     break
-                yield Words("".join(token.text for token in tokens).lstrip())
+            shown = forced or verdict is not None
+            if shown and time.monotonic() - spoken >= PACE_SECONDS and (text := _text(tokens, said)):
+                yield Words(text)
+                said, spoken = len(tokens), time.monotonic()
     finally:
         close = getattr(stream, "close", None)
         if close is not None:
             close()
     if verdict is None:
         verdict = judged(tokens)
-        if verdict.accepted and not cancel.is_set():
-            yield Words("".join(token.text for token in tokens).strip())
+    if verdict.accepted and len(tokens) > said and not cancel.is_set():
+        yield Words(_text(tokens, said).rstrip())
     return Written(tuple(tokens), completed, verdict)
+
+
+def _text(tokens: Sequence[Token], said: int) -> str:
+    """What is not said yet; an answer does not begin with white space."""
+    text = "".join(token.text for token in tokens[said:])
+    return text if said else text.lstrip()
 
 
 def attempt_of(

@@ -57,5 +57,6 @@ class Prompting:
             conversation=question.conversation_id,
             cancel=cancel,
             probe=PROBE_TOKENS,
+            forced=question.level == "prompting",
         )
         yield attempt_of(self.bench, "prompting", written, messages)

@@ -102,6 +102,7 @@ def grounded(
         cancel=cancel,
         adapter=adapter,
         probe=0 if early else None,
+        forced=question.level == level,
     )
     yield attempt_of(bench, level, written, messages, [cite(s) for s in _supporting(written.text, shown)])
 

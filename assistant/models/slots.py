@@ -10,8 +10,8 @@ import threading
 from collections import deque
 from collections.abc import Hashable
 
-POLL_SECONDS = 0.02
-"""How soon a waiting request notices that it was cancelled."""
+POLL_SECONDS = 0.2
+"""How soon a waiting request notices that it was cancelled; nothing is computed for it yet. Many may wait at once."""
 
 
 class Slots:

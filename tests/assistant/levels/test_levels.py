@@ -106,6 +106,20 @@ def test_a_written_draft_is_judged_as_a_whole_where_its_probabilities_count() ->
     assert "supported_words" in attempt.signals and attempt.draft and attempt.draft.citations[0].quote in TEXT
 
 
+def test_a_level_that_is_asked_for_shows_its_words_as_they_come() -> None:
+    levels: Sequence[Level] = ("prompting", "rag", "lora")
+    for level in levels:
+        model = ScriptedModel(["The warranty lasts two years, for all that we sell."], adapters=("live",))
+        made = bench(model, adapter="live", by="generating", **{level: sure(0.99, "logprob_mean")})
+        rung = next(rung for rung in (make(made) for make in LEVELS) if rung.name == level)
+        asked = Question("How long is the warranty?", "c", level=level)
+        *words, attempt = rung.attempt(asked, FOUND, threading.Event())
+        assert isinstance(attempt, Attempt) and attempt.accepted and attempt.draft
+        assert words[0] == Words("The") and len(words) > 1
+        assert "".join(item.text for item in words if isinstance(item, Words)) == attempt.draft.text
+        assert attempt.confidence is not None and attempt.confidence < 0.99
+
+
 def test_borrowed_confidence_in_the_evidence_decides_before_the_model_is_asked() -> None:
     model = ScriptedModel(["whatever"])
     _, attempt = run("rag", bench(model, by="generating", rag=sure(0.99)), evidence=signals(sentence_top=0.1))
