@@ -66,12 +66,7 @@ def _json(value: Any, default: Callable[[Any], Any] | None = None) -> str:
 
 def _fields(value: Any) -> dict[str, Any]:
     """One level of `dataclasses.asdict`, which would copy everything below, too."""
-    return dict(value) if isinstance(value, Mapping) else {name: getattr(value, name) for name in _names(type(value))}
-
-
-@cache
-def _names(kind: type) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind))
+    return dict(value) if isinstance(value, Mapping) else {f.name: getattr(value, f.name) for f in fields(value)}
 
 
 def _without_nul(value: Any) -> Any:

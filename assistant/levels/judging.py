@@ -15,7 +15,6 @@ from assistant.signals import finite
 from assistant.types import Attempt, ChatModel, Citation, Completed, Draft, Level, Message, Token, Words
 from knowledge.types import Sentence
 
-
 PACE_SECONDS = 0.06
 """Words that come faster are shown together: each piece wakes every part of the way to a page."""
 
