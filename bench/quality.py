@@ -62,7 +62,7 @@ def measure(
                         continue
                     result = naive.ask(row) if naive else asked(rungs, row, level)
                     ranks = _first_ranks(rungs, row) if level == "rag" else {}
-                    yield {"home": name, "block": block, "level": level, **record(result), **ranks}
+                    yield {**record(result), **ranks, "home": name, "block": block, "level": level}
     model.close()
 
 
