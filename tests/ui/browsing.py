@@ -60,6 +60,14 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
+def until(page: Page, script: str) -> None:
+    """Wait for a script to be true; `wait_for_function` would evaluate it in the page, which a strict CSP forbids."""
+    deadline = time.monotonic() + MILLISECONDS / 1000
+    while not page.evaluate(script):
+        assert time.monotonic() < deadline, f"never true: {script}"
+        page.wait_for_timeout(50)
+
+
 @dataclass
 class Visit:
     """A page, and what it did that a test may want to know."""

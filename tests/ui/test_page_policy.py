@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.ui.browsing import MILLISECONDS, Served, chromium, scripted_site, visiting
+from tests.ui.browsing import MILLISECONDS, Served, chromium, scripted_site, until, visiting
 from tests.ui.consoles import open_tab
 from tests.ui.hosting import WATCH
 from ui.page_policy import PAGES, policy_of
@@ -73,7 +73,7 @@ def check(page: Page) -> None:
     assert page.evaluate("ran") == []
     assert page.evaluate("violations.length") >= 4
     page.evaluate(FOREIGN)
-    page.wait_for_function("violations.some((one) => one.includes('evil.test'))")
+    until(page, "violations.some((one) => one.includes('evil.test'))")
 
 
 @pytest.mark.browser

@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, expect
 
 from assistant.build import Rungs
 from tests.ui import browsing
+from tests.ui.browsing import until
 from tests.ui.hosting import Caller, Host, calling, hosting
 from tests.ui.test_chat_browser import LAMP, TRUSTED, site, slow_words
 from tests.ui.test_present import ATTACKS
@@ -383,7 +384,7 @@ def test_a_page_that_the_site_does_not_name_gets_nothing(
     made = shop()
     Sites(rungs.engine).change(made.key, origins=["https://elsewhere.example"])
     with calling(browser, host, wait=False) as caller:
-        caller.page.wait_for_function("window.Rungs")
+        until(caller.page, "Boolean(window.Rungs)")
         caller.page.wait_for_timeout(1000)
         expect(caller.launcher).to_have_count(0)
         assert all("CORS policy" in error for error in caller.errors)

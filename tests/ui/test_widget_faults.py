@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from playwright.sync_api import Browser, expect
 
 from tests.ui import browsing
+from tests.ui.browsing import until
 from tests.ui.hosting import Host, calling, hosting
 from tests.ui.test_present import ATTACKS
 from tests.ui.widget_double import Double, double
@@ -179,7 +180,7 @@ def test_a_screen_reader_hears_whole_answers_and_no_single_words(browser: Browse
     with calling(browser, host, script=heard) as caller:
         caller.open()
         caller.ask("read it to me")
-        caller.page.wait_for_function("heard.length > 0")
+        until(caller.page, "heard.length > 0")
         assert caller.page.evaluate("heard") == ["Assistant: Use the red lever [1].\n\n- pull\n- wait"]
         assert caller.page.locator("[role=log]").get_attribute("aria-live") == "off"
 
@@ -203,7 +204,7 @@ def test_a_session_that_is_refused_can_be_had_later(
 
 def test_nothing_is_kept_of_whoever_only_passes_by(browser: Browser, host: Host) -> None:
     with calling(browser, host) as caller:
-        caller.page.wait_for_function("window.Rungs")
+        until(caller.page, "Boolean(window.Rungs)")
         assert caller.kept("key") is None
         caller.open()
         assert caller.kept("key") == {"visitor": "visitor-secret"}
