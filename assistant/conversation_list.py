@@ -1,6 +1,6 @@
 """All conversations, whoever's they are: for owners and their programs. Reads the trace store's tables.
 
-Called by `ui/rest.py`.
+Called by `ui/api/rest.py`.
 """
 
 from __future__ import annotations

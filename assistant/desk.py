@@ -3,7 +3,7 @@
 A hand-off waits, is taken by one agent, and is resolved or given back. While an agent has it, the assistant is silent
 in that conversation; before and after, it answers. What the assistant and people wrote is one thread. Everything is on
 disk before it is shown, and whoever waits is woken by the bulletin. Decides nothing about who may do what: that is
-`ui/doors.py`. Called by the chat page, the widget and the copilot.
+`ui/access/doors.py`. Called by the chat page, the widget and the copilot.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The one frozen `Settings`: flags, then environment (`RUNGS_…`), then `rungs.toml`, then defaults.
 
-Nothing else in Rungs reads the environment. All mistakes are reported together. Called by `ui/cli.py` and tests.
+Nothing else in Rungs reads the environment. All mistakes are reported together. Called by `ui/cli` and tests.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ Only documents are ingested. Used by every bench that needs knowledge.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,8 @@ from knowledge.ingest import ingest
 from knowledge.store import KnowledgeStore
 from knowledge.types import IngestReport
 
+RUNGS = (sys.executable, "-c", "from ui.cli.main import main; main()")
+"""The command line, as this Python runs it."""
 HOMES = Path(__file__).resolve().parents[1] / ".bench"
 NAMES = ("demo", "squad2", "tidb-docs", "arduino-help")
 ANSWERS = ("medquad", "bitext-support")

@@ -30,7 +30,7 @@ SERVE = f"""
 from assistant.models import MODELS
 from assistant.models.scripted import ScriptedModel
 MODELS["scripted"] = lambda settings, adapters=None: ScriptedModel(seconds_per_token={SECONDS_PER_TOKEN})
-from ui.cli import main
+from ui.cli.main import main
 main()
 """
 

@@ -2,7 +2,7 @@
 
 Each response is held against the document: its status and content type are named there, its body fits, a method that is
 not named is refused, and nothing is a fault of ours. Every second call names something that exists. Run it:
-`python -m bench.openapi [CALLS] [SEED]`; `tests/ui/test_openapi.py` makes a few hundred.
+`python -m bench.openapi [CALLS] [SEED]`; `tests/ui/api/test_openapi.py` makes a few hundred.
 """
 
 from __future__ import annotations

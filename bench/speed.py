@@ -25,10 +25,9 @@ from assistant.models.weights import prepare
 from assistant.types import Question, Words
 from bench import sets
 from bench.bare import Bare
-from bench.homes import HOMES, documents, open_home, open_model
+from bench.homes import HOMES, RUNGS, documents, open_home, open_model
 from bench.naive import build_naive
 
-RUNGS = [sys.executable, "-c", "from ui.cli import main; main()"]
 ROUNDS = 12
 
 

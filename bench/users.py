@@ -27,7 +27,7 @@ from assistant.models.engine import available_cores
 from assistant.models.weights import prepare
 from assistant.types import Question
 from bench import sets
-from bench.homes import HOMES
+from bench.homes import HOMES, RUNGS
 
 THINK_SECONDS, FIRST_SECONDS, RUN_SECONDS = 20.0, 5.0, 75.0
 ANSWER_TOKENS = 64
@@ -69,7 +69,7 @@ def rungs_server() -> Iterator[str]:
     home = HOMES / "users-home"
     settings = {"RUNGS_ANSWER_TOKENS": str(ANSWER_TOKENS), "RUNGS_SLOTS": str(SLOTS)}
     settings["RUNGS_VISITOR_QUESTIONS_PER_MINUTE"] = "0"  # all of them come from one address
-    command = [sys.executable, "-c", "from ui.cli import main; main()", "serve", "--port", "0", "--home", str(home)]
+    command = [*RUNGS, "serve", "--port", "0", "--home", str(home)]
     log = HOMES / "users.log"
     HOMES.mkdir(exist_ok=True)
     with log.open("w") as out, subprocess.Popen(command, env={**os.environ, **settings}, stdout=out, stderr=out) as run:

@@ -16,10 +16,10 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page
 
 from tests.ui.browsing import chromium
-from tests.ui.hosting import Host, hosting
-from tests.ui.test_chat_browser import TRUSTED, site
-from ui.sites import Sites
-from ui.widget_script import widget_script
+from tests.ui.chat.test_browser import TRUSTED, site
+from tests.ui.widget.hosting import Host, hosting
+from ui.widget.script import widget_script
+from ui.widget.sites import Sites
 
 VISITS = 20
 SLOW = {"offline": False, "latency": 150, "downloadThroughput": 200_000, "uploadThroughput": 93_750}

@@ -3,7 +3,7 @@
 A folder is one source, and its documents are POSIX paths relative to it. A file is a source of its own, unless it lies
 in a folder that is known already: then it updates that document there. Each document is on disk when it is done, so a
 run can be killed and repeated; a failing file never stops the rest. Reads nothing outside what it was given. Called by
-`ui/commands.py`, the control surface and `bench/`.
+`ui/commands/table.py`, the control surface and `bench/`.
 """
 
 from __future__ import annotations

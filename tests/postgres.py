@@ -19,7 +19,7 @@ from sqlalchemy import Engine, create_engine
 from assistant.traces import TraceStore
 from knowledge.database import migrate, open_engine
 from knowledge.store import MIGRATIONS, VERSION_TABLE
-from ui.people import People
+from ui.access.people import People
 
 DEBIAN = Path("/usr/lib/postgresql")
 TEMPLATE = "rungs_template"

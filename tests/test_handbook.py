@@ -65,7 +65,7 @@ def shell(loaded_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.stem)
 def test_every_command_of_a_page_runs(page: Path, shell: None) -> None:
-    from ui.cli import app
+    from ui.cli.main import app
 
     for command in commands(page):
         if not command.startswith("rungs "):
@@ -90,7 +90,7 @@ TYPED = [
 
 @pytest.mark.parametrize(("page", "line"), TYPED, ids=[line for _, line in TYPED])
 def test_every_command_that_is_only_shown_can_be_typed(page: str, line: str) -> None:
-    from ui.cli import GROUPS, app
+    from ui.cli.main import GROUPS, app
 
     words = shlex.split(line.split(" #")[0])[1:]
     command = words[:2] if words[0] in GROUPS else words[:1]

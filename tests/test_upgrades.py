@@ -32,7 +32,7 @@ from sqlalchemy import (
 
 import assistant.traces
 import knowledge.store
-import ui.people
+import ui.access.people
 from knowledge import database
 from knowledge.errors import KnowledgeError
 from tests import postgres
@@ -40,7 +40,7 @@ from tests import postgres
 ROOMS = {
     "knowledge": (knowledge.store.MIGRATIONS, knowledge.store.VERSION_TABLE),
     "assistant": (assistant.traces.MIGRATIONS, assistant.traces.VERSION_TABLE),
-    "ui": (ui.people.MIGRATIONS, ui.people.VERSION_TABLE),
+    "ui": (ui.access.people.MIGRATIONS, ui.access.people.VERSION_TABLE),
 }
 ROWS = 3
 OWN_WAY = ("passage_words", "alembic_version")

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from assistant.errors import AssistantError
 from ui.advancing import Advancing
+from ui.commands.steps import Step
 from ui.control import run_command
-from ui.steps import Step
 
 if TYPE_CHECKING:
     from assistant.build import Rungs
@@ -57,7 +57,7 @@ class Background:
         Args:
             kind: of this there is one at a time.
             title: what it is, for people.
-            command: one of `ui.commands.COMMANDS`.
+            command: one of `ui.commands.table.COMMANDS`.
             arguments: of the command.
             by: who asked for it.
 

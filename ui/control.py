@@ -2,7 +2,7 @@
 
 `POST /control/{command}` streams newline-delimited JSON: progress, then one result or one error. Only a bearer of the
 token in `server.json` (readable by the owner alone) gets in, and never a browser: a request that names an Origin is
-refused. The client half is what `cli.py` calls.
+refused. The client half is what `cli/` calls.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from assistant.errors import AssistantError
 from assistant.home import RunningServer
 from knowledge.errors import KnowledgeError
 from ui.advancing import Advancing, Streamed
-from ui.commands import COMMANDS, as_line
-from ui.steps import Step, Steps
+from ui.commands.steps import Step, Steps
+from ui.commands.table import COMMANDS, as_line
 
 if TYPE_CHECKING:
     from fastapi import APIRouter, Request

@@ -19,7 +19,7 @@ import uvicorn
 
 if TYPE_CHECKING:
     from assistant.build import Rungs
-    from ui.admission import Places
+    from ui.access.admission import Places
 
 GRACE_SECONDS = 10.0
 LINGER_SECONDS = 1.0

@@ -1,7 +1,7 @@
 """Says at once that something changed, as server-sent events: the desk for agents, one conversation for its visitor.
 
 Only that it changed: pages read what it is through their own doors. A page that is gone is noticed within
-`ALIVE_SECONDS`. Wired by `server.py`; who may listen stands in `doors.py`.
+`ALIVE_SECONDS`. Wired by `server.py`; who may listen stands in `access/doors.py`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from fastapi.responses import StreamingResponse
 
 from assistant.bulletin import DESK, Bulletin, conversation_topic
 from assistant.errors import AssistantError
-from ui.visitors import visitor_of
+from ui.access.visitors import visitor_of
 
 if TYPE_CHECKING:
     from assistant.build import Rungs

@@ -1,6 +1,6 @@
 """The web application: our own FastAPI with the surfaces mounted, shut to everybody but those who may.
 
-To add a surface: a new file, one line in SURFACES, and one in `doors.py` that says who may use it. Called by
+To add a surface: a new file, one line in SURFACES, and one in `access/doors.py` that says who may use it. Called by
 `serving.py`.
 """
 
@@ -17,26 +17,26 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from assistant.build import Rungs
-    from ui.admission import Admission
+    from ui.access.admission import Admission
+    from ui.access.login import SetUp
+    from ui.access.people import People
+    from ui.api.webhooks import Webhooks
     from ui.background import Background
-    from ui.login import SetUp
-    from ui.people import People
-    from ui.webhooks import Webhooks
 
 WAITING_MAX = 40
 """Questions that may wait for the engine; later ones are told that it is busy."""
 
 
 def _chat(rungs: Rungs, _background: Background) -> Any:
-    return import_module("ui.chat").build_chat(rungs)
+    return import_module("ui.chat.page").build_chat(rungs)
 
 
 def _console(rungs: Rungs, background: Background) -> Any:
-    return import_module("ui.console").build_console(rungs, background)
+    return import_module("ui.console.page").build_console(rungs, background)
 
 
 def _copilot(rungs: Rungs, _background: Background) -> Any:
-    return import_module("ui.copilot").build_copilot(rungs)
+    return import_module("ui.copilot.page").build_copilot(rungs)
 
 
 SURFACES: Mapping[str, Callable[[Rungs, Background], Any]] = {"/console": _console, "/copilot": _copilot, "/": _chat}
@@ -61,31 +61,31 @@ def create_app(
     from fastapi.responses import RedirectResponse
     from starlette.staticfiles import StaticFiles
 
-    from ui.admission import Admission, Places
-    from ui.api import add_api
+    from ui.access.admission import Admission, Places
+    from ui.access.budgets import Budgets, limits_of
+    from ui.access.crowds import FullHouse, Turns
+    from ui.access.doorkeeper import Doorkeeper, OwnPagesAlone
+    from ui.access.login import SetUp, add_login
+    from ui.access.people import People
+    from ui.api.openai_door import add_api
+    from ui.api.openapi import add_openapi
+    from ui.api.problems import add_ends, add_problems
+    from ui.api.rest import rest_router
+    from ui.api.rest_knowledge import knowledge_router
+    from ui.api.rest_webhooks import webhooks_router
+    from ui.api.webhooks import Webhooks
     from ui.background import Background
-    from ui.budgets import Budgets, limits_of
-    from ui.console_files import console_files_router
+    from ui.console.files import console_files_router
     from ui.control import control_router
-    from ui.crowds import FullHouse, Turns
-    from ui.doorkeeper import Doorkeeper, OwnPagesAlone
     from ui.gradio_pages import OWN, STATIC, mounted
-    from ui.health import add_health
     from ui.leaving import STATE, Leaving, UntilLeaving
     from ui.live import add_live
-    from ui.login import SetUp, add_login
-    from ui.measures import Measures
-    from ui.observing import add_observers
-    from ui.openapi import add_openapi
-    from ui.people import People
-    from ui.problems import add_ends, add_problems
-    from ui.rest import rest_router
-    from ui.rest_knowledge import knowledge_router
-    from ui.rest_webhooks import webhooks_router
-    from ui.sites import Sites
-    from ui.webhooks import Webhooks
-    from ui.widget_door import add_widget
-    from ui.widget_pages import add_widget_pages
+    from ui.observing.health import add_health
+    from ui.observing.measures import Measures
+    from ui.observing.requests import add_observers
+    from ui.widget.door import add_widget
+    from ui.widget.pages import add_widget_pages
+    from ui.widget.sites import Sites
 
     people = people or People(rungs.engine)
     app = FastAPI(title="Rungs", docs_url=None, redoc_url=None, openapi_url=None)
@@ -108,7 +108,7 @@ def create_app(
     _add_deliveries(app, rungs, webhooks)
     settings = rungs.settings
     if settings.oidc_issuer:
-        import_module("ui.oidc").add_oidc(app, rungs.engine, settings, people)
+        import_module("ui.access.oidc").add_oidc(app, rungs.engine, settings, people)
     add_login(app, people, set_up or SetUp(people), settings.oidc_name if settings.oidc_issuer else "")
     background = Background(rungs)
     app.router.lifespan_context = _closing(app.router.lifespan_context, background)
@@ -137,7 +137,7 @@ def _add_mcp(app: FastAPI, rungs: Rungs, admission: Admission) -> None:
     """The MCP server's route beside ours; Host and Origin are the doorkeeper's affair, for all of them."""
     from mcp.server.transport_security import TransportSecuritySettings
 
-    from ui.mcp_door import PATH, ComeBack, mcp_server
+    from ui.api.mcp_door import PATH, ComeBack, mcp_server
 
     server = mcp_server(rungs, admission)
     ours = TransportSecuritySettings(enable_dns_rebinding_protection=False)

@@ -21,7 +21,7 @@ import typer
 from assistant.errors import AssistantError
 from assistant.home import announced, owned
 from assistant.settings import Settings
-from ui.doorkeeper import is_loopback
+from ui.access.doorkeeper import is_loopback
 from ui.server import create_app
 
 if TYPE_CHECKING:
@@ -48,10 +48,10 @@ def serve(settings: Settings) -> None:
 
         from assistant.build import build
         from assistant.erasure import AgeKeeper
+        from ui.access.login import SetUp
+        from ui.access.people import People
         from ui.leaving import STATE, PatientServer
-        from ui.login import SetUp
-        from ui.logs import set_up_logs
-        from ui.people import People
+        from ui.observing.logs import set_up_logs
 
         set_up_logs(settings)
         signal.signal(signal.SIGTERM, _leave)  # uvicorn raises it again once it has stopped
@@ -155,7 +155,7 @@ def load_demo(rungs: Rungs) -> None:
 def _has_people(settings: Settings) -> bool:
     """Whether somebody could log in; makes no home."""
     from knowledge.database import open_engine
-    from ui.people import People
+    from ui.access.people import People
 
     if not settings.database and not settings.home.is_dir():
         return False

@@ -26,7 +26,7 @@ from assistant.settings import Settings
 from assistant.types import Question
 from knowledge.ingest import ingest
 from tests.homes import retire_the_shipped_adapter
-from ui.commands import COMMANDS
+from ui.commands.table import COMMANDS
 
 pytestmark = pytest.mark.engine
 THINGS = {

@@ -59,7 +59,7 @@ def test_every_setting_can_come_from_the_environment(name: str, monkeypatch: pyt
     values |= {"proxies": '["10.0.0.1"]', "languages": '["en"]', "webhook_private": "true", "anonymous_chat": "false"}
     values |= {"oidc_roles": '{"staff": "agent"}'}
     if name == "oidc_issuer":
-        pytest.skip("it needs a client beside it: tests/ui/test_oidc.py")
+        pytest.skip("it needs a client beside it: tests/ui/access/test_oidc.py")
     values |= {"log": "json", "log_level": "warning", "log_text": "true", "otel": "http://collector:4318"}
     values |= {"internal_sources": '["staff"]'}
     text = values.get(name) or ("777" if isinstance(default, (int, float)) else "elsewhere")

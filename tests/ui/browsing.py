@@ -25,7 +25,7 @@ FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
 ).split()
-RUNGS = "from ui.cli import main; main()"
+RUNGS = "from ui.cli.main import main; main()"
 MILLISECONDS = 60_000
 START_SECONDS = 180
 ACCEPTS_RAG = {

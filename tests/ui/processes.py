@@ -18,7 +18,7 @@ SERVE = """
 from assistant.models import MODELS
 from assistant.models.scripted import ScriptedModel
 MODELS["scripted"] = lambda settings, adapters=None: ScriptedModel(seconds_per_token={seconds})
-from ui.cli import main
+from ui.cli.main import main
 main()
 """
 SETTINGS = {"RUNGS_MODEL": "scripted", "RUNGS_EMBEDDER": "hash", "RUNGS_DEMO": "false"}

@@ -19,7 +19,7 @@ from typer.testing import CliRunner, Result
 from assistant.build import Rungs, build
 from assistant.home import RunningServer, announced, owned
 from assistant.settings import Settings
-from ui.cli import app
+from ui.cli.main import app
 from ui.control import control_router
 
 PAGES = {

@@ -11,8 +11,8 @@ from playwright.sync_api import Browser, Page, expect
 from knowledge.database import open_engine
 from tests.ui.accessibility import assert_accessible
 from tests.ui.browsing import MILLISECONDS, SCRIPTED, Served, chromium, scripted_site, served, visiting
-from tests.ui.consoles import open_tab
-from ui.people import People
+from tests.ui.console.consoles import open_tab
+from ui.access.people import People
 
 pytestmark = pytest.mark.browser
 LAMP = "How is a lamp switched on?"

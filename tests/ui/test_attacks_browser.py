@@ -23,11 +23,11 @@ from assistant.types import Answer, Attempt, Citation, Draft, Evidence, Question
 from assistant.types import Route as Way
 from knowledge.types import Hit, Passage
 from tests.ui import browsing
-from tests.ui.consoles import open_tab
-from tests.ui.hosting import Host, calling, hosting, listening
-from tests.ui.test_chat_browser import TRUSTED, site
-from ui.sites import Site, Sites
-from ui.visitor_tokens import VisitorTokens
+from tests.ui.chat.test_browser import TRUSTED, site
+from tests.ui.console.consoles import open_tab
+from tests.ui.widget.hosting import Host, calling, hosting, listening
+from ui.widget.sites import Site, Sites
+from ui.widget.visitor_tokens import VisitorTokens
 
 pytestmark = [
     pytest.mark.browser,

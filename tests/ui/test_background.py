@@ -13,8 +13,8 @@ from assistant.build import Rungs, build
 from assistant.errors import AssistantError
 from assistant.settings import Settings
 from tests.ui.serving import write_pages
-from ui import commands
 from ui.background import Background, Job
+from ui.commands import table as commands
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ import httpx
 import pytest
 
 from tests.ui.browsing import Served, scripted_site
-from ui.admission import Busy, Places
-from ui.doorkeeper import MIB
+from ui.access.admission import Busy, Places
+from ui.access.doorkeeper import MIB
 
 ASK = "/v1/chat/completions"
 LAMP = {"messages": [{"role": "user", "content": "How is a lamp switched on?"}]}

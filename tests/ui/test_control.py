@@ -18,7 +18,7 @@ from assistant.models.scripted import ScriptedModel
 from assistant.settings import Settings
 from knowledge.errors import StorageFull
 from tests.ui.serving import CommandLine, golden, served, serving
-from ui import commands
+from ui.commands import table as commands
 from ui.control import call_server
 
 Served = tuple[Rungs, RunningServer]

@@ -17,7 +17,7 @@ import pytest
 from assistant.home import owned
 from knowledge.database import open_engine
 from tests.ui.processes import Served, process
-from ui.sites import Sites
+from ui.widget.sites import Sites
 
 QUESTION = "Please say all of these words again one after the other, slowly, until everybody has heard them well"
 """The scripted model says some twenty tokens to it."""

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.assistant.test_adapting import THINGS
 from tests.ui.browsing import MILLISECONDS, Served, chromium, ingest, served, visiting
-from tests.ui.consoles import open_tab
+from tests.ui.console.consoles import open_tab
 
 pytestmark = [pytest.mark.browser, pytest.mark.engine]
 QUICK = {"RUNGS_DEMO": "false", "RUNGS_ANSWER_TOKENS": "24", "RUNGS_GATE_QUESTIONS": "10"}

@@ -15,10 +15,10 @@ from assistant.desk import Desk
 from knowledge.database import open_engine
 from tests import chroma, postgres
 from tests.ui.browsing import Served, two_processes
-from tests.ui.test_widget_door import events
-from ui.doors import COOKIE
-from ui.people import People
-from ui.sites import Sites
+from tests.ui.widget.test_door import events
+from ui.access.doors import COOKIE
+from ui.access.people import People
+from ui.widget.sites import Sites
 
 HOST = "https://shop.example.com"
 GOOD = "correct horse battery"

@@ -20,7 +20,7 @@ from tests import chroma, postgres
 from tests.absent import absent
 from tests.ui.browsing import ROOT, Served, two_processes
 from tests.ui.test_processes import LAMP
-from ui.people import People
+from ui.access.people import People
 
 NAME = "support.example.com"
 PROMPTING = {"model": "rungs/prompting", "stream": True, "messages": [{"role": "user", "content": "Hello!"}]}

@@ -19,9 +19,10 @@ from assistant.errors import AssistantError, HomeInUse
 from assistant.home import owned
 from assistant.settings import Settings, read_settings
 from knowledge.ingest import ingest
+from tests.ui.browsing import RUNGS
 from ui import serving
-from ui.doorkeeper import HEADERS
-from ui.page_policy import policy_of
+from ui.access.doorkeeper import HEADERS
+from ui.access.page_policy import policy_of
 from ui.server import create_app
 from ui.serving import load_demo, serve
 
@@ -210,7 +211,7 @@ def test_a_second_process_on_the_same_home_is_refused(tmp_path: Path) -> None:
     environment = {**os.environ, "RUNGS_MODEL": "scripted", "RUNGS_EMBEDDER": "hash", "RUNGS_DEMO": "false"}
     with owned(tmp_path):
         second = subprocess.run(
-            [sys.executable, "-c", "from ui.cli import main; main()", "serve", "--port", "0", "--home", str(tmp_path)],
+            [sys.executable, "-c", RUNGS, "serve", "--port", "0", "--home", str(tmp_path)],
             capture_output=True,
             text=True,
             env=environment,

@@ -11,14 +11,15 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.ui.browsing import ROOT, RUNGS
+
 WAIT_SECONDS = 120
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_closes_everything(tmp_path: Path, number: signal.Signals) -> None:
     home, log = tmp_path / "home", tmp_path / "log"
-    command = [sys.executable, "-c", "from ui.cli import main; main()", "serve", "--port", "0", "--home", str(home)]
+    command = [sys.executable, "-c", RUNGS, "serve", "--port", "0", "--home", str(home)]
     environment = {**os.environ, "RUNGS_MODEL": "scripted", "RUNGS_EMBEDDER": "hash", "RUNGS_DEMO": "false"}
     with log.open("w") as out, subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=out) as server:
         try:

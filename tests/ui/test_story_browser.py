@@ -17,12 +17,12 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.ui import browsing
-from tests.ui.consoles import open_tab
-from tests.ui.hosting import Caller, calling, hosting
-from tests.ui.test_chat_browser import LAMP, TRUSTED, site
-from tests.ui.test_widget_browser import call_a_person
-from ui.people import People
-from ui.sites import Sites
+from tests.ui.chat.test_browser import LAMP, TRUSTED, site
+from tests.ui.console.consoles import open_tab
+from tests.ui.widget.hosting import Caller, calling, hosting
+from tests.ui.widget.test_browser import call_a_person
+from ui.access.people import People
+from ui.widget.sites import Sites
 
 pytestmark = [
     pytest.mark.browser,

@@ -1,0 +1,1 @@
+"""Doors for programs: OpenAI's API, REST, MCP, webhooks, and the document that describes them."""

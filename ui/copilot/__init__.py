@@ -1,0 +1,1 @@
+"""The agents' page (Gradio): `page.py` builds it."""
