@@ -2,7 +2,7 @@
 
 The same evidence, the same prompt and the same weights, with and without the adapter, on report rows of articles that
 it never saw; beside them level rag, which quotes. Token probabilities are judged as drafts come: single measures of
-them, and all of them weighed as the product weighs its signals, by a fit on calibrate rows. A quarter of an hour on two
+them, and all of them weighed as the product weighs its signals, by a fit on calibrate rows. Half an hour on two quiet
 cores.
 """
 
