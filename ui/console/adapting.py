@@ -237,7 +237,7 @@ def build_tab(rungs: Rungs, blocks: gr.Blocks) -> None:
 
 
 def _review(tab: Adapting, blocks: gr.Blocks, quiet: dict[str, Any]) -> None:
-    with gr.Row():
+    with gr.Row(elem_classes="filters"):
         state = gr.Radio(["waiting", "approved", "rejected", "all"], value="waiting", label="Show")
         refresh = gr.Button("Refresh", size="sm", elem_id="review-refresh")
     told = gr.Markdown(elem_id="review-told")
@@ -287,7 +287,8 @@ def _train(tab: Adapting, blocks: gr.Blocks, quiet: dict[str, Any]) -> None:
 
 
 def _adapters(tab: Adapting, blocks: gr.Blocks, quiet: dict[str, Any]) -> None:
-    refresh = gr.Button("Refresh", size="sm", elem_id="adapters-refresh")
+    with gr.Row(elem_classes="box-buttons"):
+        refresh = gr.Button("Refresh", size="sm", elem_id="adapters-refresh")
     table = gr.Dataframe(
         headers=list(ADAPTER_COLUMNS), interactive=False, wrap=True, max_height=300, elem_id="adapters", datatype="str"
     )
