@@ -28,8 +28,9 @@ ADAPTER_TENSORS, OPTIMIZER_TENSORS, SCHEDULE = "adapter.safetensors", "optimizer
 TRAINER_STATE = "trainer_state.json"
 SMOOTHED = 20
 """Steps over which the loss is averaged before it is judged."""
-DIVERGED = 1.0
-"""Nats above the loss of the first steps at which training is stopped."""
+DIVERGED = ((SMOOTHED, 1.0), (2, 2.0))
+"""(first steps, nats above their mean loss at which training is stopped). Two tell little, hence the wider margin;
+but where the loss leaps at the third, the mean of more would take the leap for the beginning."""
 
 
 class Collator:
@@ -121,7 +122,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         if has_diverged(self.losses):
             control.should_training_stop = True
             self.stopped = (
-                f"the loss diverged at step {state.global_step} (from {fmean(self.losses[:SMOOTHED]):.2f} to "
+                f"the loss diverged at step {state.global_step} (from {fmean(self.losses[:2]):.2f} to "
                 f"{self.losses[-1]:.2f}). Lower the learning rate, or look at the rows; nothing was kept of it."
             )
 
@@ -243,6 +244,7 @@ def has_diverged(losses: Sequence[float]) -> bool:
     """Whether a training can be given up: a loss that is no number, or well above where it began."""
     if losses and not math.isfinite(losses[-1]):
         return True
-    if len(losses) < 2 * SMOOTHED:
-        return False
-    return fmean(losses[-SMOOTHED:]) > fmean(losses[:SMOOTHED]) + DIVERGED
+    return any(
+        len(losses) >= first + SMOOTHED and fmean(losses[-SMOOTHED:]) > fmean(losses[:first]) + above
+        for first, above in DIVERGED
+    )

@@ -136,8 +136,14 @@ def test_a_wish_to_stop_keeps_a_checkpoint_to_go_on_from(make: Callable[..., Pat
     assert job.result(folder)
 
 
-def test_a_loss_that_diverges_stops_the_training_and_is_said(make: Callable[..., Path], trains: Trains) -> None:
-    folder = make(recipe=replace(RECIPE, learning_rate=0.1, alpha=4000.0, epochs=4))
+@pytest.mark.parametrize("wild", [{"warmup": 0.9}, {"alpha": 4000.0}], ids=["slowly", "at once"])
+def test_a_loss_that_diverges_stops_the_training_and_is_said(
+    wild: dict[str, float], weights: Path, tmp_path: Path, trains: Trains
+) -> None:
+    """Its rows are what the model says by itself: steps that are far too wide can only make it worse."""
+    recipe = replace(RECIPE, learning_rate=0.1, epochs=4, **wild)
+    folder, rows = tmp_path / "job", tiny.own_answers(weights, tiny.rows(ROWS))
+    job.write(folder, Job("tiny", weights, tmp_path / "cache", recipe), rows, rows[:HELD_OUT])
     assert trains(folder, "none", 0) == 1
     state = job.state(folder)
     assert state["stage"] == "failed"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 from adapters.job import Row
@@ -47,4 +48,17 @@ def rows(count: int, seed: int = 1) -> list[Row]:
     for _ in range(count):
         prompt = tuple(draw.randrange(2, WORDS) for _ in range(draw.randrange(4, 30)))
         made.append(Row(prompt, (7, 9, END)))
+    return made
+
+
+def own_answers(folder: Path, given: Sequence[Row]) -> list[Row]:
+    """The same prompts with what the model in a folder answers by itself: nothing is left to learn."""
+    import torch
+    from transformers import LlamaForCausalLM
+
+    model = LlamaForCausalLM.from_pretrained(folder)
+    made = []
+    for row in given:
+        said = model.generate(torch.tensor([row.prompt]), max_new_tokens=3, min_new_tokens=3, do_sample=False)
+        made.append(Row(row.prompt, tuple(said[0, len(row.prompt) :].tolist())))
     return made
