@@ -66,6 +66,7 @@ def serve(settings: Settings) -> None:
             with announced(settings.home, url) as server:
                 people = People(rungs.engine)
                 set_up = SetUp(people)
+                warming.join()  # two threads that import the same circle of modules find it half made (`mcp` did)
                 app = create_app(rungs, server.token, port, people, set_up)
                 app.router.lifespan_context = _announcing(app.router.lifespan_context, url, set_up.token)
                 gc.collect()
