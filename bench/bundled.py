@@ -2,8 +2,8 @@
 
 The same evidence, the same prompt and the same weights, with and without the adapter, on report rows of articles that
 it never saw; beside them level rag, which quotes. Token probabilities are judged as drafts come: single measures of
-them, and all of them weighed as the product weighs its signals, by a fit on calibrate rows. Half an hour on two quiet
-cores.
+them, and all of them weighed as the product weighs its signals, by a fit on calibrate rows. Forty minutes on two
+cores with tests beside it.
 """
 
 from __future__ import annotations
