@@ -1,14 +1,14 @@
 """Style or fact: rows whose answer says particular things that its passages do not say teach a model to invent.
 
 What is particular: web addresses, numbers, names. Such rows are proposed as question-answer pairs for the knowledge
-base, where a fact can be found, cited and corrected. Judges the wording only; whether a fact is true it cannot know.
-Called by `dataset.py`.
+base, where a fact can be found, cited and corrected. By the same rule a draft that says such things is not shown.
+Judges the wording only; whether a fact is true it cannot know. Called by `dataset.py` and by the levels that write.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from adapters.duplicates import LEANS_BELOW
 from adapters.types import Example
@@ -16,6 +16,8 @@ from adapters.types import Example
 CAPITALS_MAX = 0.18
 """Share of words with a capital inside sentences above which capitals name nothing (German writes every noun
 with one)."""
+WORDS_ENOUGH = 20
+"""Words inside sentences from which that share means something."""
 NUMBER_WORDS = {
     word: str(number)
     for number, word in enumerate("zero one two three four five six seven eight nine ten eleven twelve".split())
@@ -40,7 +42,8 @@ _OPENERS = frozenset('.!?:;\n"“(*#>|•-–—')
 
 def style_or_fact(examples: Sequence[Example]) -> tuple[list[Example], list[Example]]:
     """Rows to train on, and rows whose facts belong into the knowledge base."""
-    names = _share_of_capitals(examples) <= CAPITALS_MAX
+    capitals, inside = _capitals(example.answer for example in examples)
+    names = capitals <= CAPITALS_MAX * inside
     style: list[Example] = []
     facts: list[Example] = []
     for example in examples:
@@ -59,7 +62,23 @@ def unsupported(example: Example, names: bool = True) -> frozenset[str]:
         return frozenset()
     said = [example.question, *(turn.text for turn in example.history)]
     shown = [text for passage in example.passages for text in (passage.text, passage.address)]
-    return _particulars(example.answer, names) - _everything("\n".join((*said, *shown)))
+    return unsaid(example.answer, (*said, *shown), names)
+
+
+def unsaid(text: str, told: Iterable[str], names: bool = True) -> frozenset[str]:
+    """What a text says in particular and none of the others says: numbers, web addresses and (where `names`) names."""
+    return _particulars(text, names) - _everything("\n".join(told))
+
+
+def invented(draft: str, told: Sequence[str]) -> frozenset[str]:
+    """What a draft says in particular and nothing says that its writer was told.
+
+    Whether a capital makes a name in its language is seen in the draft, or where that is short, in what was told.
+    """
+    capitals, inside = _capitals([draft])
+    if inside < WORDS_ENOUGH:
+        capitals, inside = _capitals(told)
+    return unsaid(draft, told, names=capitals <= CAPITALS_MAX * inside)
 
 
 def as_pairs(facts: Sequence[Example]) -> Iterator[dict[str, str]]:
@@ -120,12 +139,12 @@ def _bare(url: str) -> str:
     return re.sub(r"^(https?://)?(www\.)?", "", url.lower()).rstrip("/.,;:!?*_")
 
 
-def _share_of_capitals(examples: Sequence[Example]) -> float:
-    """Of the words inside sentences of all answers, those that begin with a capital."""
+def _capitals(texts: Iterable[str]) -> tuple[int, int]:
+    """Words inside sentences that begin with a capital, and all words there."""
     inside = capitals = 0
-    for example in examples:
-        for word, opens in _words(_HOLLOW.sub("\n", example.answer)):
+    for text in texts:
+        for word, opens in _words(_HOLLOW.sub("\n", text)):
             if not opens and word[0].isalpha() and word.lower() not in EVERYDAY:
                 inside += 1
                 capitals += word[0].isupper()
-    return capitals / max(1, inside)
+    return capitals, inside

@@ -135,6 +135,8 @@ def _warnings(
 
 
 def _held_back(attempt: Attempt) -> str:
+    if attempt.held_back_because:
+        return f"Held back: {attempt.held_back_because}."
     if attempt.confidence is None:
         return "Not sure enough: held back, since nobody can say how sure it is."
     needed = "" if attempt.threshold is None else f" ({attempt.threshold:.0%} is needed)"

@@ -24,7 +24,6 @@ from assistant.types import (
     Evidence,
     Finished,
     Question,
-    State,
     Step,
     Trace,
     TransferLevel,
@@ -124,7 +123,7 @@ class Assistant:
             attempts.append(attempt)
             if cancel.is_set():
                 break
-            yield Climbing(level.name, *_verdict_in_words(attempt))
+            yield Climbing.of(attempt)
             answered_by = level.name if attempt.accepted else None
         return tuple(attempts)
 
@@ -176,13 +175,3 @@ class Assistant:
                 f"the question has {len(text):,} characters; at most {self.characters_max:,} are read. Shorten it."
             )
         return replace(question, text=text)
-
-
-def _verdict_in_words(attempt: Attempt) -> tuple[State, str]:
-    if attempt.failure:
-        return "failed", attempt.failure
-    if attempt.accepted:
-        return "accepted", ""
-    if attempt.confidence is None or attempt.threshold is None:
-        return "rejected", "no confidence can be promised"
-    return "rejected", f"{attempt.confidence:.0%} sure, {attempt.threshold:.0%} needed"

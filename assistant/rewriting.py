@@ -13,8 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from adapters.facts import unsupported
-from adapters.types import Example, Passage
+from adapters.facts import unsaid
 from assistant.settings import Settings
 from assistant.thread import Entry
 from assistant.types import ChatModel, Completed, Message
@@ -155,7 +154,7 @@ def summarise(
         else:
             written += item.text
             yield written.strip()
-    made_up = lost(written, told)
+    made_up = unsaid(written, [told])
     if not written.strip() or finish == "cancelled":
         yield Rewritten("", "The model wrote no summary.")
     elif len(written) > SUMMARY_SHARE * len(told) or _SPEAKS.search(written):
@@ -164,11 +163,6 @@ def summarise(
         yield Rewritten("", f"The model's summary was thrown away: it says {_listed(made_up)}, which nobody said.")
     else:
         yield Rewritten(written.strip() if finish == "stop" else _whole_sentences(written))
-
-
-def lost(text: str, into: str, names: bool = True) -> frozenset[str]:
-    """Numbers, web addresses and (where `names`) names of a text that another text does not hold."""
-    return unsupported(Example("", "", text, passages=(Passage(into),)), names)
 
 
 def _written(
@@ -195,10 +189,10 @@ def _problem(text: str, written: str, finish: str, shorter: bool, names: bool) -
         return "The model wrote nothing."
     if finish == "length":
         return "The model did not come to an end."
-    gone = lost(text, written, names)
+    gone = unsaid(text, [written], names)
     if gone:
         return f"The model's version left out {_listed(gone)}."
-    fresh = lost(written, text, names)
+    fresh = unsaid(written, [text], names)
     if fresh:
         return f"The model's version added {_listed(fresh)}."
     if shorter and len(written) >= len(text):

@@ -194,7 +194,25 @@ class Attempt:
     """Calibrated probability of being right, 0 to 1."""
     threshold: float | None = None
     """What the confidence had to reach; None where nothing can be promised for this level."""
+    held_back_because: str | None = None
+    """Why its draft is not shown however sure the level is."""
     seconds: float | None = None
+
+    @property
+    def state(self) -> State:
+        """What became of it."""
+        if self.skipped_because:
+            return "skipped"
+        return "failed" if self.failure else "accepted" if self.accepted else "rejected"
+
+    @property
+    def reason(self) -> str:
+        """Why that became of it, in words."""
+        if self.skipped_because or self.failure or self.held_back_because:
+            return self.skipped_because or self.failure or self.held_back_because or ""
+        if self.confidence is None or self.threshold is None:
+            return "no confidence can be promised"
+        return f"{self.confidence:.0%} sure, {self.threshold:.0%} needed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +253,11 @@ class Climbing:
     state: State
     note: str = ""
     """A short reason in words."""
+
+    @classmethod
+    def of(cls, attempt: Attempt) -> Climbing:
+        """What became of an attempt."""
+        return cls(attempt.level, attempt.state, "" if attempt.accepted else attempt.reason)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,22 +2,24 @@
 
 Rows of `bitext-support`. Each answer is compared with the desk's own answer to that held-out question: cosine of their
 embeddings and ROUGE-L (F1 of the longest common subsequence of words), as paired bootstrap intervals of the
-difference. What is particular in an answer (numbers, names, addresses) and neither in the question nor in the notes
-nor a placeholder is invented. With the revision of an earlier run nothing is trained. Ten minutes on two quiet cores.
+difference. What is particular in an answer (numbers, names, addresses) and neither in its prompt nor a placeholder is
+invented: the cascade holds such a draft back. All answers are kept in `answers.jsonl` of its home, to be read. With
+the revision of an earlier run nothing is trained. Ten minutes on two quiet cores.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import fmean
 
 from rich.progress import track
 
-from adapters.facts import unsupported
+from adapters.facts import invented
 from adapters.gate_interval import paired
 from adapters.job import Recipe
 from adapters.reading import Unsaid, example_of
@@ -106,8 +108,8 @@ def report(rungs: Rungs, revision: str) -> None:
         for side, said in sides.items():
             text = answer(model, row, None if side == "base" else side)
             one, other = rungs.store.embedder.embed([text or ".", row.answer])
-            invented = tuple(sorted(unsupported(Example(row.id, row.question, text, passages=shown))))
-            said.append(Said(text, float(one @ other), rouge_l(text, row.answer), invented))
+            told = [message.content for message in planning.messages_of(row)]
+            said.append(Said(text, float(one @ other), rouge_l(text, row.answer), tuple(sorted(invented(text, told)))))
     model.close()
     ids = [row.id for row in rows]
     for measure in ("cosine", "rouge"):
@@ -116,9 +118,13 @@ def report(rungs: Rungs, revision: str) -> None:
         print(f"{measure}: {fmean(before):.3f} to {fmean(after):.3f} (difference {low:+.3f} to {high:+.3f})")
     for side, said in sides.items():
         with_any = sum(bool(one.invented) for one in said)
-        print(f"{side}: {with_any} of {len(said)} answers say something that nobody told them; mean words "
-              f"{fmean(len(one.text.split()) for one in said):.0f}")  # fmt: skip
+        print(f"{side}: {with_any} of {len(said)} answers say something that nobody told them and are held back; mean "
+              f"words {fmean(len(one.text.split()) for one in said):.0f}")  # fmt: skip
         print(f"  {', '.join(what for one in said for what in one.invented) or 'nothing'}")
+    with (rungs.settings.home / "answers.jsonl").open("w", encoding="utf-8") as kept:
+        for row, one, other in zip(rows, sides["base"], sides[NAME], strict=True):
+            both = {"question": row.question, "desk": row.answer, "base": asdict(one), NAME: asdict(other)}
+            kept.write(json.dumps(both, ensure_ascii=False) + "\n")
     for row, one, other in list(zip(rows, sides["base"], sides[NAME], strict=True))[:3]:
         print(f"\n{row.question}\n  base: {one.text[:300]}\n  {NAME}: {other.text[:300]}\n  desk: {row.answer[:300]}")
 

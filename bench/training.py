@@ -146,6 +146,7 @@ def stock(folder: Path, recompute: bool) -> dict[str, float]:
         args=SFTConfig(
             output_dir=str(folder / "stock"),
             per_device_train_batch_size=recipe.batch,
+            per_device_eval_batch_size=recipe.batch,  # a batch's loss is its tokens' mean: other batches, another loss
             num_train_epochs=1,
             learning_rate=recipe.learning_rate,
             lr_scheduler_type="cosine",

@@ -42,6 +42,8 @@ class Verdict:
     confidence: float | None
     threshold: float | None
     signals: Mapping[str, float]
+    held_back_because: str | None = None
+    """Why the draft is not accepted however sure the level is."""
 
 
 Judge = Callable[[Sequence[Token]], Verdict]
@@ -161,6 +163,7 @@ def attempt_of(
         signals=verdict.signals,
         confidence=verdict.confidence,
         threshold=verdict.threshold,
+        held_back_because=verdict.held_back_because,
     )
 
 

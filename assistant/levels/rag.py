@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
+from adapters.facts import invented
 from assistant import prompts, signals
 from assistant.levels.judging import Bench, Verdict, attempt_of, cite, judge, write
 from assistant.types import Attempt, ChatModel, Draft, Evidence, Level, Question, Token, Words
@@ -73,7 +75,8 @@ def grounded(
     """Let the model, with or without an adapter, write from the sentences that matter.
 
     Where the confidence rests on the evidence alone (a model that was not calibrated borrows it), the draft is judged
-    before the first word and streams; otherwise the whole draft is judged first.
+    before the first word and streams; otherwise the whole draft is judged first, and is held back where it declines or
+    says something particular that its prompt does not.
     """
     shown = shown_to_a_model(evidence, bench.model, bench.evidence_tokens)
     messages = prompts.grounded(question, shown)
@@ -86,9 +89,8 @@ def grounded(
         text = "".join(token.text for token in tokens)
         told = {**evidence.signals, **signals.from_tokens(tokens), **signals.from_support(text, shown)}
         verdict = judge(bench, level, told, forced=question.level == level)
-        if question.level != level and declines(text):
-            return Verdict(False, verdict.confidence, verdict.threshold, verdict.signals)
-        return verdict
+        because = None if question.level == level else _held_back(text, [message.content for message in messages])
+        return replace(verdict, accepted=False, held_back_because=because) if because else verdict
 
     if early and not judged(()).accepted:
         verdict = judged(())
@@ -116,6 +118,12 @@ def _supporting(text: str, shown: Sequence[Sentence]) -> list[Sentence]:
     wanted = terms(text)
     kept = [sentence for sentence in shown if coverage(wanted, terms(sentence.text)) >= SUPPORTS_FROM]
     return kept or list(shown[:1])
+
+
+def _held_back(text: str, told: Sequence[str]) -> str | None:
+    if declines(text):
+        return "its draft declines"
+    return "its draft says things that its sources do not" if invented(text, told) else None
 
 
 def declines(text: str) -> bool:

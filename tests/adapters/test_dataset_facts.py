@@ -8,11 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.facts import as_pairs, style_or_fact, unsupported
+from adapters.facts import as_pairs, invented, style_or_fact, unsaid, unsupported
 from adapters.rendering import write_jsonl
 from adapters.types import Passage, Turn
 from knowledge.loaders import load
 from tests.adapters.rows import DECLINE, example
+
+GERMAN = (
+    "Bitte öffnen Sie die Seite mit der Liste, wählen Sie dort die Lampe und den Knopf für die Rückgabe, "
+    "und warten Sie auf die Bestätigung mit der Nummer für den Versand."
+)
 
 
 @pytest.mark.parametrize(
@@ -69,9 +74,37 @@ def test_rows_are_parted_into_style_and_facts() -> None:
 
 
 def test_capitals_name_nothing_where_every_noun_has_one() -> None:
-    german = example(answer="Bitte öffnen Sie die Seite mit der Liste und wählen Sie dort den Knopf für die Rückgabe.")
+    german = example(answer=GERMAN)
     number = replace(german, answer=f"{german.answer} Das kostet 49 Euro.")
     assert style_or_fact([german, number]) == ([german], [number])
+
+
+def test_what_one_text_says_and_no_other_is_named() -> None:
+    assert unsaid("Ask Anna by 5 pm", ["ask her", "by 5 pm"]) == {"anna"}
+    assert unsaid("Ask Anna by 5 pm", ["ask her"], names=False) == {"5"}
+
+
+@pytest.mark.parametrize(
+    ("draft", "told", "found"),
+    [
+        ("Call Anna at 9.", ["How do I reach you?", "Anna is there from nine on."], set()),
+        ("Call Anna at 9.", ["How do I reach you?", "We are there every day."], {"anna", "9"}),
+        ("See shop.example.", ["It is written on the page of the shop."], set()),
+        ("See www.shop.example.", ["It is written on the page of the shop."], {"shop.example"}),
+        ("I'm sorry about {{Order Number}}. Please look again tomorrow.", ["Where is it?"], set()),
+        ("Das kostet 49 Euro.", ["Was kostet die Lampe?", GERMAN], {"49"}),
+        (
+            GERMAN,
+            ["How do I send it back?", "Open the list, choose the lamp and press the button to return it."],
+            set(),
+        ),
+        ("", ["Where is it?"], set()),
+    ],
+)
+def test_what_a_draft_says_and_its_writer_was_not_told_is_invented(
+    draft: str, told: list[str], found: set[str]
+) -> None:
+    assert invented(draft, told) == found
 
 
 def test_facts_are_a_file_that_the_knowledge_base_takes_in(tmp_path: Path) -> None:

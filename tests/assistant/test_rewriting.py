@@ -12,7 +12,6 @@ from assistant.models.scripted import ScriptedModel
 from assistant.rewriting import (
     Rewritten,
     cannot_write,
-    lost,
     rewrite,
     summarise,
     translate,
@@ -111,7 +110,3 @@ def test_a_long_conversation_is_summarised_from_its_end() -> None:
     assert last(summarise(model, many)).text == "It is open."
     told = model.asked[0].messages[-1].content
     assert "word49" in told and "word1 " not in told
-
-
-def test_what_gets_lost_is_named() -> None:
-    assert lost("Ask Anna by 5 pm", "ask her by 5 pm") == {"anna"}

@@ -60,6 +60,8 @@ class ChatPage:
     """What each open page is waiting for, by its session, so that Stop and closing the page reach the engine."""
     visitors: dict[str, str] = field(default_factory=dict)
     """New visitors by session, while their page is open: it may ask before it has heard who its visitor is."""
+    left: dict[str, str | None] = field(default_factory=dict)
+    """What each open page showed before its conversation: a refresh that was asked for there comes too late."""
 
     def open(self, visitor: str | None, conversation: str | None, request: gr.Request) -> tuple[Any, ...]:
         """A page was opened or reloaded: the visitor, their conversation as it stands."""
@@ -72,15 +74,19 @@ class ChatPage:
         turns = stored(self.rungs, conversation) if conversation else ()
         return conversation, turns, self._chatbot(visitor, turns), self._list(visitor, conversation), self._k(visitor)
 
-    def show(self, visitor: str, conversation: str | None, request: gr.Request) -> tuple[Any, ...]:
-        """Another conversation, or a new one, in place of what is shown; an answer still being written is given up."""
-        cancel = self.running.pop(request.session_hash or "", None)
+    def show(self, visitor: str, conversation: str | None, before: str | None, request: gr.Request) -> tuple[Any, ...]:
+        """Another conversation, or a new one, in place of the one before; an answer still being written is given up."""
+        session = request.session_hash or ""
+        cancel = self.running.pop(session, None)
         if cancel:
             cancel.set()
+        self.left[session] = before if before != conversation else None
         return self.load(self._visitor(visitor, request), conversation)
 
     def refresh(self, visitor: str, conversation: str | None, turns: Turns, request: gr.Request) -> tuple[Any, ...]:
         """Something changed: what was written since, and who is spoken to. Yields turns, chat and banner."""
+        if conversation and conversation == self.left.get(request.session_hash or ""):
+            return gr.skip(), gr.skip(), gr.skip()
         conversation = self._theirs(self._visitor(visitor, request), conversation)
         if conversation is None:
             return gr.skip(), gr.skip(), ""
@@ -140,6 +146,7 @@ class ChatPage:
         """A page was closed or reloaded: nobody waits for its answer, and its browser knows who its visitor is."""
         self.stop(request)
         self.visitors.pop(request.session_hash or "", None)
+        self.left.pop(request.session_hash or "", None)
 
     def again(
         self, index: Any, text: str | None, visitor: str, conversation: str | None, turns: Turns, request: gr.Request

@@ -84,10 +84,10 @@ def wire(page: ChatPage, own: OwnData, parts: Mapping[str, Any], blocks: gr.Bloc
     parts["refresh"].click(page.refresh, state, live, queue=False, **hidden)
     for name in ("visitor", "conversation"):
         parts[name].change(None, parts[name], None, js=REMEMBER % name, **hidden)
-    parts["list"].input(page.show, [who, parts["list"]], shown, **hidden)
+    parts["list"].input(page.show, [who, parts["list"], parts["conversation"]], shown, **hidden)
     none = gr.State(None)
     for start in (parts["fresh"].click, chat.clear):
-        start(page.show, [who, none], shown, **hidden)
+        start(page.show, [who, none, parts["conversation"]], shown, **hidden)
     _wire_people(page, parts, state, hidden)
     _wire_own(own, parts, shown, hidden)
 

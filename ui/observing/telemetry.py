@@ -119,10 +119,9 @@ class Telemetry:
 
     def _tried(self, trace: Trace, attempt: Attempt) -> dict[str, Any]:
         draft = attempt.draft
-        verdict = "failed" if attempt.failure else "accepted" if attempt.accepted else "rejected"
         sure = {} if attempt.confidence is None else {"app.confidence": attempt.confidence}
         named = self._named(trace, draft.tokens_in if draft else 0, draft.tokens_out if draft else 0)
-        return {**named, "app.transfer.level": attempt.level, "app.verdict": verdict, **sure}
+        return {**named, "app.transfer.level": attempt.level, "app.verdict": attempt.state, **sure}
 
     def _named(self, trace: Trace, tokens_in: int, tokens_out: int) -> dict[str, Any]:
         return {

@@ -10,7 +10,7 @@ import html
 import re
 from collections.abc import Mapping, Sequence
 
-from assistant.types import Answer, Attempt, Citation, Climbing, State, Trace
+from assistant.types import Answer, Attempt, Citation, Climbing, Trace
 
 LEVEL_WORDS = {"prompting": "Direct answer", "rag": "From the documents", "lora": "From the specialist"}
 TRYING_WORDS = {
@@ -18,7 +18,7 @@ TRYING_WORDS = {
     "rag": "Looking it up in the documents",
     "lora": "Asking the specialist",
 }
-STATE_WORDS = {"skipped": "skipped", "rejected": "not sure enough", "accepted": "answered", "failed": "failed"}
+STATE_WORDS = {"skipped": "skipped", "rejected": "held back", "accepted": "answered", "failed": "failed"}
 OUTCOME_WORDS = {"answered": "answered", "abstained": "declined", "handed_off": "handed to a person"}
 SURE = ((0.9, "very likely right"), (0.75, "likely right"), (0.5, "more likely right than not"), (0.0, "unsure"))
 
@@ -176,7 +176,7 @@ def climb_html(lines: Sequence[str], done: bool) -> str:
 
 def climb_of(trace: Trace) -> list[str]:
     """The climb of a stored trace, as it was told."""
-    return [climb_line(Climbing(a.level, *_state(a))) for a in trace.attempts if not _not_needed(a)]
+    return [climb_line(Climbing.of(a)) for a in trace.attempts if not _not_needed(a)]
 
 
 def trace_html(trace: Trace, thumbs: Sequence[tuple[int, str]] = ()) -> str:
@@ -246,18 +246,6 @@ def _last(heading: str) -> str:
     return heading.split(" > ")[-1]
 
 
-def _state(attempt: Attempt) -> tuple[State, str]:
-    if attempt.skipped_because:
-        return "skipped", attempt.skipped_because
-    if attempt.failure:
-        return "failed", attempt.failure
-    if attempt.accepted:
-        return "accepted", ""
-    if attempt.confidence is None or attempt.threshold is None:
-        return "rejected", "no confidence can be promised"
-    return "rejected", f"{attempt.confidence:.0%} sure, {attempt.threshold:.0%} needed"
-
-
 def _not_needed(attempt: Attempt) -> bool:
     return bool(attempt.skipped_because and attempt.skipped_because.startswith("level "))
 
@@ -269,9 +257,9 @@ def _understood(trace: Trace) -> str:
 
 
 def _attempt(attempt: Attempt) -> str:
-    state, note = _state(attempt)
-    told_note = f" · {escaped(note)}" if note else ""
-    head = f"<summary><b>{attempt.level}</b>: {STATE_WORDS.get(state, state)}{told_note}</summary>"
+    became = Climbing.of(attempt)
+    note = f" · {escaped(became.note)}" if became.note else ""
+    head = f"<summary><b>{attempt.level}</b>: {STATE_WORDS[became.state]}{note}</summary>"
     if attempt.skipped_because:
         return (
             f'<div class="attempt skipped"><b>{attempt.level}</b>: skipped · {escaped(attempt.skipped_because)}</div>'

@@ -43,9 +43,9 @@ def why(trace: Trace) -> str:
     answer, tried = trace.answer, [attempt for attempt in trace.attempts if not attempt.skipped_because]
     if answer.level:
         by = next(attempt for attempt in tried if attempt.accepted)
-        lead = f"{LEVEL_WORDS[answer.level]}: {_sure(by)}"
+        lead = f"{LEVEL_WORDS[answer.level]}: {_why(by)}"
         before = [attempt for attempt in tried if attempt is not by]
-        held = "; ".join(f"{LEVEL_WORDS[attempt.level].lower()} was held back, {_sure(attempt)}" for attempt in before)
+        held = "; ".join(f"{LEVEL_WORDS[attempt.level].lower()} was held back, {_why(attempt)}" for attempt in before)
         return f"{lead}{'. Before it, ' + held if held else ''}."
     if answer.outcome == "handed_off":
         return f"Handed to a person: {ASKED_FOR_A_PERSON}."
@@ -55,7 +55,8 @@ def why(trace: Trace) -> str:
     if all(attempt.failure for attempt in tried):
         return f"Declined, since every level failed: {tried[-1].failure}"
     best = max(tried, key=lambda attempt: attempt.confidence or 0.0)
-    return f"Declined: no level was sure enough. The nearest was {LEVEL_WORDS[best.level].lower()}, {_sure(best)}."
+    lead = "what was written could not be shown" if best.held_back_because else "no level was sure enough"
+    return f"Declined: {lead}. The nearest was {LEVEL_WORDS[best.level].lower()}, {_why(best)}."
 
 
 def climb_table(attempts: Sequence[Attempt]) -> str:
@@ -67,27 +68,22 @@ def _rung(attempt: Attempt) -> str:
     name = escaped(LEVEL_WORDS[attempt.level])
     if attempt.skipped_because:
         return f'<li class="rung skipped"><b>{name}</b><span>skipped: {escaped(attempt.skipped_because)}</span></li>'
-    state = "failed" if attempt.failure else "accepted" if attempt.accepted else "rejected"
     sure, least = attempt.confidence, attempt.threshold
     mark = "" if least is None else f'<span class="least" style="left:{100 * least:.1f}%"></span>'
     fill = f'<span class="bar {attempt.level}" style="width:{100 * (sure or 0.0):.1f}%"></span>'
-    meter = f'<span class="meter" role="img" aria-label="{escaped(_sure(attempt))}">{fill}{mark}</span>'
+    meter = f'<span class="meter" role="img" aria-label="{escaped(_why(attempt))}">{fill}{mark}</span>'
     draft = attempt.draft
     spent = [] if attempt.seconds is None else [f"{attempt.seconds:.2f} s"]
     spent += [f"{draft.tokens_in + draft.tokens_out:,} tokens"] if draft else []
-    note = escaped(attempt.failure) if attempt.failure else escaped(_sure(attempt))
+    became = f"{STATE_WORDS[attempt.state]}: {escaped(attempt.reason)}"
     return (
-        f'<li class="rung {state}"><b>{name}</b>{meter}<span>{STATE_WORDS[state]}: {note}</span>'
+        f'<li class="rung {attempt.state}"><b>{name}</b>{meter}<span>{became}</span>'
         f'<span class="spent">{", ".join(spent)}</span></li>'
     )
 
 
-def _sure(attempt: Attempt) -> str:
-    if attempt.failure:
-        return f"failed: {attempt.failure}"
-    if attempt.confidence is None or attempt.threshold is None:
-        return "no confidence can be promised"
-    return f"{attempt.confidence:.0%} sure, {attempt.threshold:.0%} needed"
+def _why(attempt: Attempt) -> str:
+    return f"failed: {attempt.failure}" if attempt.failure else attempt.reason
 
 
 def _turn(turn: StoredTurn, here: bool) -> str:

@@ -129,7 +129,24 @@ def test_borrowed_confidence_in_the_evidence_decides_before_the_model_is_asked()
 def test_a_draft_that_declines_is_not_an_answer() -> None:
     model = ScriptedModel(["I don't know."])
     shown, attempt = run("rag", bench(model, by="generating", rag=sure(0.01, "logprob_mean")))
-    assert shown == "" and not attempt.accepted
+    assert shown == "" and not attempt.accepted and attempt.reason == "its draft declines"
+
+
+def test_a_draft_that_says_what_nobody_told_it_is_held_back_and_kept() -> None:
+    model = ScriptedModel(["Two years, or five with Premium."] * 3, adapters=("live",))
+    made = bench(model, adapter="live", by="generating", **dict.fromkeys(("rag", "lora"), sure(0.01, "logprob_mean")))
+    for level in ("rag", "lora"):
+        shown, attempt = run(level, made)  # type: ignore[arg-type]
+        assert shown == "" and attempt.state == "rejected" and "sources do not" in attempt.reason
+        assert attempt.draft and "Premium" in attempt.draft.text and attempt.confidence
+    shown, attempt = run("lora", made, Question("How long is the warranty?", "c", level="lora"))
+    assert "Premium" in shown and attempt.accepted
+
+
+def test_what_the_asker_said_is_not_invented() -> None:
+    model = ScriptedModel(["Two years for Premium."], adapters=("live",))
+    made = bench(model, adapter="live", lora=sure(0.01, "logprob_mean"))
+    assert run("lora", made, Question("How long is it for Premium?", "c"))[1].accepted
 
 
 def test_lora_is_skipped_while_no_adapter_is_promoted() -> None:

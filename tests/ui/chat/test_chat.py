@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import gradio as gr
 import pytest
 
 from assistant.build import Rungs, build
@@ -130,6 +131,16 @@ def test_a_page_that_asks_at_once_keeps_the_visitor_it_was_given(page: ChatPage)
     assert page.open(None, None, SimpleNamespace(session_hash="another"))[0] != visitor  # type: ignore[arg-type]
 
 
+def test_a_refresh_of_the_conversation_that_was_left_changes_nothing(page: ChatPage) -> None:
+    conversation, turns, *_ = asked(page, LAMP, MINE)
+    asked(page, LAMP, MINE, conversation)
+    skipped: Any = gr.skip()
+    page.show(MINE, None, conversation, REQUEST)
+    assert page.refresh(MINE, conversation, (), REQUEST) == (skipped,) * 3
+    page.show(MINE, conversation, None, REQUEST)
+    assert len(page.refresh(MINE, conversation, turns, REQUEST)[0]) == 2
+
+
 def test_a_closed_page_is_forgotten_and_its_answer_is_stopped(rungs: Rungs) -> None:
     unloaded: list[Callable[..., None]] = [
         function.fn  # type: ignore[misc]
@@ -142,9 +153,10 @@ def test_a_closed_page_is_forgotten_and_its_answer_is_stopped(rungs: Rungs) -> N
     for number in range(100):
         visit: Any = SimpleNamespace(session_hash=f"s{number}")
         page.open(None, None, visit)
+        page.show("", None, "c", visit)
         leave(visit)
     page.open(None, None, REQUEST)
     assert list(page.visitors) == ["session"] and not waiting.is_set()
     leave(REQUEST)
-    assert page.visitors == {} and waiting.is_set()
+    assert page.visitors == page.left == {} and waiting.is_set()
     leave(REQUEST)

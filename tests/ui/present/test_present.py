@@ -301,7 +301,7 @@ def test_citations_are_numbered_and_name_their_place() -> None:
 
 def test_the_climb_is_one_line_while_it_happens_and_folded_away_afterwards() -> None:
     line = present.climb_line(Climbing("rag", "rejected", "20% sure, 40% needed"))
-    assert line == "Looking it up in the documents: not sure enough: 20% sure, 40% needed"
+    assert line == "Looking it up in the documents: held back: 20% sure, 40% needed"
     assert 'role="status"' in present.climb_html([line], done=False)
     folded = present.climb_html([line], done=True)
     assert folded.startswith("<details ") and "<details open" not in folded and "<li>" in folded
