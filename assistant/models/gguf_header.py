@@ -1,5 +1,6 @@
-"""Reads the header of a GGUF file in milliseconds: its metadata, its tensors, and whether the file is all there.
+"""Reads the header of a GGUF file: its metadata, its tensors, and whether the file is all there.
 
+A vocabulary takes a third of a second, and a start or a promotion asks several times: what was read is kept.
 Refuses a file whose magic, version, counts or tensor extents cannot be true, so that a damaged file never reaches the
 C++ engine. Reads no tensor data. Used by the embedded model's files; the format is described in ggml's `docs/gguf.md`.
 """
@@ -10,6 +11,7 @@ import mmap
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from assistant.errors import ModelUnavailable
@@ -101,15 +103,21 @@ def read_header(path: Path) -> GgufHeader:
         ModelUnavailable: the file is missing, is no GGUF file, or its tensors do not fit into it.
     """
     try:
-        size = path.stat().st_size
-        if size < 32:
-            raise ValueError(f"only {size} bytes")
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
-            return _parse(_Cursor(view), size)
+        there = path.stat()
+        return _read(path, there.st_size, there.st_mtime_ns, there.st_ino)
     except OSError as error:
         raise ModelUnavailable(f"{path} cannot be read ({error.strerror or error}). Is the path right?") from error
     except (ValueError, struct.error, OverflowError) as error:
         raise ModelUnavailable(f"{path} is no whole GGUF file ({error}). Delete it and get it again.") from error
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path, size: int, changed: int, inode: int) -> GgufHeader:
+    """The header of a file that has not changed since."""
+    if size < 32:
+        raise ValueError(f"only {size} bytes")
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
+        return _parse(_Cursor(view), size)
 
 
 def _parse(cursor: _Cursor, size: int) -> GgufHeader:
