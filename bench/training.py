@@ -113,10 +113,17 @@ def ours(folder: Path) -> dict[str, float]:
             clock.mark(self.tokens)  # begins anew with the first step
 
     trainer.Watch = Timed  # type: ignore[misc]
-    for name in (job.RESULT, job.PROGRESS):
-        (folder / name).unlink(missing_ok=True)
+    afresh(folder)
     train.train(folder)
     return clock.measured((job.result(folder) or {})["loss_held_out"])
+
+
+def afresh(folder: Path) -> None:
+    """Forget what an earlier run of this job came to: it would be gone on with."""
+    for name in (job.RESULT, job.PROGRESS):
+        (folder / name).unlink(missing_ok=True)
+    for checkpoint in folder.glob("checkpoint-*"):
+        shutil.rmtree(checkpoint)
 
 
 def stock(folder: Path, as_it_comes: bool) -> dict[str, float]:
