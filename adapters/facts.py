@@ -37,7 +37,7 @@ _DIGIT = re.compile(r"\d")
 _NUMBERED = re.compile(r"[vV]?\d")
 _PIECE = re.compile(r"\d+|[^\W\d_]+")
 _LEADING_NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
-_OPENERS = frozenset('.!?:;\n"“(*#>|•-–—')
+_OPENERS = frozenset(".!?:;\n(*#>|•-–—")
 
 
 def style_or_fact(examples: Sequence[Example]) -> tuple[list[Example], list[Example]]:
@@ -113,7 +113,7 @@ def _everything(text: str) -> frozenset[str]:
 
 
 def _words(text: str) -> Iterator[tuple[str, bool]]:
-    """(word, whether it opens a sentence, a line or a quotation)."""
+    """(word, whether it opens a sentence or a line). What opens a quotation does not: it is often a button's name."""
     for match in _WORD.finditer(text):
         before = text[max(0, match.start() - 8) : match.start()].rstrip(" \t")
         yield match.group(), not before or before[-1] in _OPENERS

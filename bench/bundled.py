@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
+from adapters.facts import invented
 from assistant import prompts, signals
 from assistant.build import Rungs
 from assistant.confidence import LevelConfidence
@@ -68,6 +69,7 @@ def measure() -> Iterator[dict[str, Any]]:
 def _asked(rungs: Rungs, row: GoldenRow, side: str, adapter: str) -> dict[str, Any]:
     question = Question(row.question, f"{row.id}-{side}", (), "bench", level="rag")
     tokens: list[Token] = []
+    made_up = False
     if side == "quoting":
         text = rungs.assistant.ask(question).answer.text
     else:
@@ -79,13 +81,15 @@ def _asked(rungs: Rungs, row: GoldenRow, side: str, adapter: str) -> dict[str, A
         )
         tokens = [item for item in stream if not isinstance(item, Completed)]
         text = "".join(token.text for token in tokens).strip()
+        made_up = bool(invented(text, [message.content for message in messages]))
     graded = grade(row, Answer(text, "answered", "lora"), rungs.store.embedder)
     declined = declines(text)
     right = graded.correct and not declined and row.expect == "answer"
     told = [token.logprob for token in tokens if token.logprob is not None]
     weighed = signals.from_tokens(tokens)
     return {
-        "text": text, "right": right, "f1": graded.token_f1, "declined": declined, "logprobs": told, "signals": weighed
+        "text": text, "right": right, "f1": graded.token_f1, "declined": declined, "logprobs": told, "signals": weighed,
+        "held_back": made_up and not declined,
     }  # fmt: skip
 
 
@@ -101,6 +105,8 @@ def report(records: Sequence[Record]) -> Iterator[str]:
             f"{fmean(len(r['text'].split()) for r in said):.0f}"
         )
         if side != "quoting":
+            held = [r for r in records if r["side"] == side and r["held_back"]]
+            yield f"  - held back for what nobody told it: {len(held)}, {sum(r['right'] for r in held)} of them right"
             yield from (f"  - {name}: {_ranks(own, _by(of))}" for name, of in MEASURES.items())
             fitted = _fitted([r for r in records if r["side"] == side and r["split"] == "calibrate"])
             yield f"  - all of them weighed: {_ranks(own, lambda r, of=fitted: of.confidence(r['signals']))}"

@@ -29,6 +29,7 @@ GERMAN = (
         ("Write to Anna Berg about it.", {"anna", "berg"}),
         ("See https://shop.example/returns.", {"shop.example/returns"}),
         ("We use LoRA with an iPhone.", {"lora", "iphone"}),
+        ('Go to "Cash" and press “Pay”.', {"cash", "pay"}),
         ("1. Open the page.\n2. Press the button [1].\n- Step 3 is to wait.", set()),
         ("Your order {{Order Number 12}} is at [email], I'm afraid. OK?", set()),
         ("Anna helps. Berg does not.", set()),
@@ -48,6 +49,7 @@ def test_numbers_names_and_addresses_are_particular(answer: str, facts: set[str]
         ("Use 7.5.", "Since v7.5 it works."),
         ("Ask Anna's team at www.shop.example.", "Anna leads support (https://shop.example/)."),
         ("The Lamps are cleaned.", "Lamp care."),
+        ('Press "Cancel" there.', "You can cancel it in the list."),
     ],
 )
 def test_what_the_passages_say_is_supported_however_it_is_written(answer: str, passage: str) -> None:

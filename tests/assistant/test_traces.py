@@ -95,7 +95,7 @@ drafts = st.builds(
 attempts = st.lists(
     st.builds(
         Attempt, levels, st.booleans(), st.none() | texts, st.none() | texts, st.none() | drafts, signals,
-        maybe, maybe, maybe,
+        maybe, maybe, st.none() | texts, maybe,
     ),
     max_size=3,
 ).map(tuple)  # fmt: skip

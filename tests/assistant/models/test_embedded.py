@@ -173,7 +173,7 @@ def test_a_client_that_leaves_while_its_prompt_is_read_frees_the_engine(weights:
             assert time.monotonic() - start < 0.5
             next(model.stream(ask("Hi"), max_tokens=5, conversation="next"))
             waits.append(time.monotonic() - start)
-        assert min(waits) < 1.0, waits
+        assert min(waits) < 2.0, waits  # a second where nothing else runs; five where the prompt were read to its end
     finally:
         model.close()
 
