@@ -28,7 +28,7 @@ EVERYDAY = frozenset("i i'm i'll i've i'd ok id ids faq pdf url urls am pm".spli
 _URL = re.compile(r"(?:https?://|www\.)[^\s<>\"'`|\])}]+", re.I)
 _HOLLOW = re.compile(
     r"\{\{[^{}\n]{0,200}\}\}|\[(?:email|phone|card|iban|ip|\d{1,3})\]"
-    r"|^[ \t]*(?:\d{1,3}[.)]|[-*•])[ \t]+|\bsteps? \d{1,3}\b|\b24/7\b",
+    r"|^[ \t]*(?:\d{1,3}[.)]|[-*•])[ \t]+|\n[ \t]*\d{1,3}[.)]\s*\Z|\bsteps? \d{1,3}\b|\b24/7\b",
     re.I | re.M,
 )
 """Placeholders, numbers of citations, lists and steps."""

@@ -76,7 +76,7 @@ def grounded(
 
     Where the confidence rests on the evidence alone (a model that was not calibrated borrows it), the draft is judged
     before the first word and streams; otherwise the whole draft is judged first, and is held back where it declines or
-    says something particular that its prompt does not.
+    says something particular that neither the conversation nor its sources say.
     """
     shown = shown_to_a_model(evidence, bench.model, bench.evidence_tokens)
     messages = prompts.grounded(question, shown)
@@ -89,7 +89,7 @@ def grounded(
         text = "".join(token.text for token in tokens)
         told = {**evidence.signals, **signals.from_tokens(tokens), **signals.from_support(text, shown)}
         verdict = judge(bench, level, told, forced=question.level == level)
-        because = None if question.level == level else _held_back(text, [message.content for message in messages])
+        because = None if question.level == level else _held_back(text, question, shown)
         return replace(verdict, accepted=False, held_back_because=because) if because else verdict
 
     if early and not judged(()).accepted:
@@ -120,10 +120,13 @@ def _supporting(text: str, shown: Sequence[Sentence]) -> list[Sentence]:
     return kept or list(shown[:1])
 
 
-def _held_back(text: str, told: Sequence[str]) -> str | None:
+def _held_back(text: str, question: Question, shown: Sequence[Sentence]) -> str | None:
+    """Why a draft is not shown however sure its level is; one that repeats the notes' delimiter is not shown either."""
     if declines(text):
         return "its draft declines"
-    return "its draft says things that its sources do not" if invented(text, told) else None
+    said = (question.text, *(turn.text for turn in question.history))
+    sources = (f"{prompts.address_of(sentence)}: {sentence.text}" for sentence in shown)
+    return "its draft says things that its sources do not" if invented(text, [*said, *sources]) else None
 
 
 def declines(text: str) -> bool:

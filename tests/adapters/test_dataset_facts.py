@@ -31,6 +31,8 @@ GERMAN = (
         ("We use LoRA with an iPhone.", {"lora", "iphone"}),
         ('Go to "Cash" and press “Pay”.', {"cash", "pay"}),
         ("1. Open the page.\n2. Press the button [1].\n- Step 3 is to wait.", set()),
+        ("1. Open the page.\n2.", set()),
+        ("12.", {"12"}),
         ("Your order {{Order Number 12}} is at [email], I'm afraid. OK?", set()),
         ("Anna helps. Berg does not.", set()),
         ("We are here 24/7.", set()),
