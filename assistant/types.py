@@ -208,8 +208,9 @@ class Attempt:
     @property
     def reason(self) -> str:
         """Why that became of it, in words."""
-        if self.skipped_because or self.failure or self.held_back_because:
-            return self.skipped_because or self.failure or self.held_back_because or ""
+        because = self.skipped_because or self.failure or self.held_back_because
+        if because:
+            return because
         if self.confidence is None or self.threshold is None:
             return "no confidence can be promised"
         return f"{self.confidence:.0%} sure, {self.threshold:.0%} needed"
